@@ -1,0 +1,1 @@
+//! PID 1 of every kavach sandbox, embedded as bytes.

@@ -1,0 +1,2 @@
+//! The kavach command line.
+fn main() {}

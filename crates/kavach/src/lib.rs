@@ -1,0 +1,2 @@
+//! Run untrusted code behind an isolation you choose, and know how strong it is.
+#![forbid(unsafe_code)]
