@@ -1,0 +1,324 @@
+//! The file-system view: sources are opened first, then shown one after another.
+//!
+//! Opening every source before anything is mounted has two reasons. As root the sources are
+//! opened with the host's credentials, before the user namespace, so that a path below a
+//! directory that only root may search can be shown; and a mount made early (the new root on
+//! /tmp) can never hide the source of a later one.
+
+use core::ffi::CStr;
+
+use kavach_proto::{MAX_MOUNTS, MountKind, MountOp, SetupReader, Step, attr, flag};
+
+use super::channel::{At, Failed};
+use super::sys::{self, AT_FDCWD, EEXIST, EINVAL, ENAMETOOLONG, ENOENT, ENOTDIR, Errno, Fd, Res};
+
+const PATH_MAX: usize = 4096;
+
+/// Detached copies of the host's mounts, by the index of their operation.
+#[derive(Debug)]
+pub(crate) struct Sources {
+    fds: [i32; MAX_MOUNTS],
+}
+
+impl Sources {
+    /// Opens the source of every bind, with its final attributes already on.
+    pub(crate) fn open(setup: &SetupReader<'_>) -> Result<Self, Failed> {
+        let mut sources = Self {
+            fds: [-1; MAX_MOUNTS],
+        };
+        for (index, op) in setup.mounts().enumerate() {
+            let source = match op.kind {
+                MountKind::Bind => op.source,
+                MountKind::MaskFile => c"/dev/null",
+                _ => continue,
+            };
+            let opened = sys::open_tree(AT_FDCWD, source).and_then(|fd| {
+                sys::mount_set(&fd, attributes(op.attrs), true)?;
+                Ok(fd)
+            });
+            match opened {
+                Ok(fd) => {
+                    if let Some(slot) = sources.fds.get_mut(index) {
+                        *slot = fd.0;
+                        core::mem::forget(fd);
+                    }
+                }
+                Err(ENOENT) if op.attrs & attr::OPTIONAL != 0 => {}
+                Err(e) => return Err(e).at_index(Step::OpenSource, index),
+            }
+        }
+        Ok(sources)
+    }
+
+    fn take(&mut self, index: usize) -> Option<Fd> {
+        let slot = self.fds.get_mut(index)?;
+        let fd = core::mem::replace(slot, -1);
+        (fd >= 0).then_some(Fd(fd))
+    }
+}
+
+impl Drop for Sources {
+    fn drop(&mut self) {
+        for fd in self.fds.iter().filter(|fd| **fd >= 0) {
+            drop(Fd(*fd));
+        }
+    }
+}
+
+/// set-user-ID bits and file capabilities never work in a sandbox.
+fn attributes(attrs: u32) -> u64 {
+    let mut set = sys::MOUNT_ATTR_NOSUID;
+    if attrs & attr::READ_ONLY != 0 {
+        set |= sys::MOUNT_ATTR_RDONLY;
+    }
+    if attrs & attr::DEVICES == 0 {
+        set |= sys::MOUNT_ATTR_NODEV;
+    }
+    if attrs & attr::NO_EXEC != 0 {
+        set |= sys::MOUNT_ATTR_NOEXEC;
+    }
+    set
+}
+
+/// Builds the view of `setup` and, where it asks for a private root, moves into it.
+pub(crate) fn build(setup: &SetupReader<'_>, mut sources: Sources) -> Result<(), Failed> {
+    sys::make_mounts_private().at(Step::Propagation)?;
+    let private = setup.has(flag::PRIVATE_ROOT);
+    let root = if private {
+        new_root().at(Step::NewRoot)?
+    } else {
+        sys::open(AT_FDCWD, c"/", sys::O_PATH | sys::O_DIRECTORY).at(Step::NewRoot)?
+    };
+    for (index, op) in setup.mounts().enumerate() {
+        let source = sources.take(index);
+        match show(&root, &op, source) {
+            Err(ENOENT | ENOTDIR) if op.attrs & attr::OPTIONAL != 0 => {}
+            done => done.at_index(Step::Mount, index)?,
+        }
+    }
+    if private {
+        sys::fchdir(&root)
+            .and_then(|()| sys::pivot_here())
+            .at(Step::Pivot)?;
+        if setup.has(flag::READ_ONLY_ROOT) {
+            sys::mount_set(&root, sys::MOUNT_ATTR_RDONLY, false).at(Step::ReadOnlyRoot)?;
+        }
+    }
+    Ok(())
+}
+
+/// A small tmpfs, mounted on some directory of the host that exists; nothing of it is left once
+/// the old root is gone.
+fn new_root() -> Res<Fd> {
+    const LARGEST: (&CStr, &CStr) = (c"size", c"16m");
+    let root = sys::new_filesystem(
+        c"tmpfs",
+        &[LARGEST, (c"nr_inodes", c"16k"), (c"mode", c"0755")],
+        sys::MOUNT_ATTR_NOSUID | sys::MOUNT_ATTR_NODEV,
+    )?;
+    let mut last = ENOENT;
+    for place in [c"/tmp", c"/usr", c"/etc"] {
+        match sys::open(AT_FDCWD, place, sys::O_PATH | sys::O_DIRECTORY)
+            .and_then(|place| sys::attach(&root, &place))
+        {
+            Ok(()) => return Ok(root),
+            Err(e) => last = e,
+        }
+    }
+    Err(last)
+}
+
+fn show(root: &Fd, op: &MountOp<'_>, source: Option<Fd>) -> Res<()> {
+    match op.kind {
+        MountKind::Dir => make_dirs(root, op.target, op.mode),
+        MountKind::Symlink => in_parent(root, op.target, |dir, name| {
+            sys::symlink(op.source, dir, name)
+        }),
+        MountKind::File => make_file(root, op.target, op.mode, op.data),
+        MountKind::Bind => {
+            // An optional source that was missing has no descriptor.
+            let Some(source) = source else {
+                return Err(ENOENT);
+            };
+            sys::attach(&source, &place_for(root, op.target, &source)?)
+        }
+        MountKind::BindInside => {
+            let inside = sys::open_in_root(root, op.source, sys::O_PATH, 0)?;
+            let copy = sys::open_tree(inside.0, c"")?;
+            sys::mount_set(&copy, attributes(op.attrs), true)?;
+            sys::attach(&copy, &place_for(root, op.target, &copy)?)
+        }
+        MountKind::Tmpfs => {
+            let (mut size, mut inodes, mut mode) = (Digits::new(), Digits::new(), Digits::new());
+            let options = [
+                (c"size", size.decimal(op.size)),
+                (c"nr_inodes", inodes.decimal(op.inodes)),
+                (c"mode", mode.octal(op.mode.into())),
+            ];
+            let fs = sys::new_filesystem(c"tmpfs", &options, attributes(op.attrs))?;
+            make_dirs(root, op.target, 0o755)?;
+            sys::attach(&fs, &existing(root, op.target)?)
+        }
+        MountKind::Proc => {
+            let noexec = attributes(attr::NO_EXEC);
+            // hidepid=2: other users' processes, and those that may not be traced, do not show.
+            let fs = sys::new_filesystem(c"proc", &[(c"hidepid", c"2")], noexec)?;
+            make_dirs(root, op.target, 0o555)?;
+            sys::attach(&fs, &existing(root, op.target)?)
+        }
+        MountKind::DevPts => {
+            let options = [(c"ptmxmode", c"0666"), (c"mode", c"0620")];
+            let attrs = attributes(attr::NO_EXEC | attr::DEVICES);
+            let fs = sys::new_filesystem(c"devpts", &options, attrs)?;
+            make_dirs(root, op.target, 0o755)?;
+            sys::attach(&fs, &existing(root, op.target)?)
+        }
+        MountKind::MaskFile => {
+            let Some(null) = source else {
+                return Err(ENOENT);
+            };
+            sys::attach(&null, &existing(root, op.target)?)
+        }
+        MountKind::MaskDir => {
+            let target = existing(root, op.target)?;
+            let attrs = attributes(attr::READ_ONLY | attr::NO_EXEC);
+            let options = [(c"size", c"4k"), (c"nr_inodes", c"1"), (c"mode", c"0555")];
+            sys::attach(&sys::new_filesystem(c"tmpfs", &options, attrs)?, &target)
+        }
+        MountKind::ReadOnly => {
+            let target = existing(root, op.target)?;
+            let copy = sys::open_tree(target.0, c"")?;
+            sys::mount_set(&copy, attributes(op.attrs | attr::READ_ONLY), true)?;
+            sys::attach(&copy, &target)
+        }
+    }
+}
+
+fn existing(root: &Fd, path: &CStr) -> Res<Fd> {
+    sys::open_in_root(root, path, sys::O_PATH, 0)
+}
+
+/// A mount point of the same type as `source`, made if missing.
+fn place_for(root: &Fd, path: &CStr, source: &Fd) -> Res<Fd> {
+    match existing(root, path) {
+        Err(ENOENT) => {}
+        found => return found,
+    }
+    if sys::is_directory(source)? {
+        make_dirs(root, path, 0o755)?;
+    } else {
+        make_file(root, path, 0o644, b"")?;
+    }
+    existing(root, path)
+}
+
+fn make_file(root: &Fd, path: &CStr, mode: u32, data: &[u8]) -> Res<()> {
+    in_parent(root, path, |_, _| Ok(()))?;
+    let flags = sys::O_WRONLY | sys::O_CREAT | sys::O_EXCL | sys::O_NOFOLLOW;
+    let file = sys::open_in_root(root, path, flags, mode)?;
+    let mut rest = data;
+    while !rest.is_empty() {
+        let n = sys::write(file.0, rest)?;
+        rest = rest.get(n..).ok_or(EINVAL)?;
+    }
+    Ok(())
+}
+
+/// Makes a directory and those above it; existing ones are left as they are.
+fn make_dirs(root: &Fd, path: &CStr, mode: u32) -> Res<()> {
+    let mut buf = [0u8; PATH_MAX];
+    let len = path.count_bytes();
+    if len + 1 > PATH_MAX {
+        return Err(ENAMETOOLONG);
+    }
+    let mut end = 1;
+    while end <= len {
+        let bytes = path.to_bytes();
+        while end < len && bytes.get(end) != Some(&b'/') {
+            end += 1;
+        }
+        let prefix = bytes.get(..end).ok_or(EINVAL)?;
+        let room = buf.get_mut(..=end).ok_or(ENAMETOOLONG)?;
+        room.get_mut(..end).ok_or(EINVAL)?.copy_from_slice(prefix);
+        *room.get_mut(end).ok_or(EINVAL)? = 0;
+        let prefix = CStr::from_bytes_with_nul(room).map_err(|_| EINVAL)?;
+        let mode = if end == len { mode } else { 0o755 };
+        match split(root, prefix, |dir, name| sys::mkdir(dir, name, mode)) {
+            Ok(()) | Err(EEXIST) => {}
+            Err(e) => return Err(e),
+        }
+        end += 1;
+    }
+    Ok(())
+}
+
+/// Runs `act` with the directory that holds `path` (made if missing) and the last name.
+fn in_parent(root: &Fd, path: &CStr, act: impl FnOnce(&Fd, &CStr) -> Res<()>) -> Res<()> {
+    let bytes = path.to_bytes();
+    if let Some(slash) = bytes.iter().rposition(|b| *b == b'/').filter(|at| *at > 0) {
+        let mut buf = [0u8; PATH_MAX];
+        let parent = c_string(&mut buf, bytes.get(..slash).ok_or(EINVAL)?)?;
+        make_dirs(root, parent, 0o755)?;
+    }
+    split(root, path, act)
+}
+
+fn split(root: &Fd, path: &CStr, act: impl FnOnce(&Fd, &CStr) -> Res<()>) -> Res<()> {
+    let bytes = path.to_bytes_with_nul();
+    let slash = bytes.iter().rposition(|b| *b == b'/').ok_or(EINVAL)?;
+    let name =
+        CStr::from_bytes_with_nul(bytes.get(slash + 1..).ok_or(EINVAL)?).map_err(|_| EINVAL)?;
+    if name.is_empty() {
+        return Err(EEXIST);
+    }
+    let mut buf = [0u8; PATH_MAX];
+    let parent = c_string(&mut buf, bytes.get(..=slash).ok_or(EINVAL)?)?;
+    let dir = sys::open_in_root(root, parent, sys::O_PATH | sys::O_DIRECTORY, 0)?;
+    act(&dir, name)
+}
+
+pub(crate) fn c_string<'b>(buf: &'b mut [u8], bytes: &[u8]) -> Result<&'b CStr, Errno> {
+    let room = buf.get_mut(..=bytes.len()).ok_or(ENAMETOOLONG)?;
+    let (text, nul) = room.split_at_mut(bytes.len());
+    text.copy_from_slice(bytes);
+    nul.fill(0);
+    CStr::from_bytes_with_nul(room).map_err(|_| EINVAL)
+}
+
+/// Room for a number as text.
+#[derive(Debug)]
+pub(crate) struct Digits {
+    buf: [u8; 24],
+}
+
+impl Digits {
+    pub(crate) const fn new() -> Self {
+        Self { buf: [0; 24] }
+    }
+
+    pub(crate) fn decimal(&mut self, value: u64) -> &CStr {
+        self.write(value, 10)
+    }
+
+    fn octal(&mut self, value: u64) -> &CStr {
+        self.write(value, 8)
+    }
+
+    fn write(&mut self, mut value: u64, base: u64) -> &CStr {
+        let mut at = self.buf.len() - 1;
+        loop {
+            at -= 1;
+            if let Some(digit) = self.buf.get_mut(at) {
+                *digit = b'0' + (value % base) as u8;
+            }
+            value /= base;
+            if value == 0 {
+                break;
+            }
+        }
+        self.buf
+            .get(at..)
+            .and_then(|b| CStr::from_bytes_until_nul(b).ok())
+            .unwrap_or(c"0")
+    }
+}
