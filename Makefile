@@ -11,7 +11,8 @@ setup:
 	@scripts/setup.sh test
 
 # Format, lints, documentation, every feature, dependency licences.
-check: setup
+check:
+	@scripts/setup.sh check
 	@scripts/check.sh
 
 # All tests; ends with the skips and the counts.

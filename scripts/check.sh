@@ -30,7 +30,20 @@ step "rustdoc"
 # written to the same page.
 RUSTDOCFLAGS="-D warnings" cargo doc --quiet --workspace --lib --no-deps --features kavach/full
 
-step "dependency licences"
-scripts/licences.sh
+step "dependencies: licences, sources, versions"
+# Known vulnerabilities (`cargo deny check advisories`) need a clone of the
+# advisory database from GitHub: CI does that, so that this works offline.
+cargo deny --log-level error check bans licenses sources
+
+step "packages"
+# Collects each published crate from its own sources (`make package` also
+# builds them), and asks the registry for dependencies that were withdrawn.
+report=$(cargo package --workspace --allow-dirty --no-verify 2>&1) || {
+    printf '%s\n' "$report" >&2
+    exit 1
+}
+if grep -F "is yanked" <<<"$report" >&2; then
+    exit 1
+fi
 
 step "all checks passed"

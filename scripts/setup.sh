@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # Installs what a fresh Debian 12 machine lacks, and says what and why.
 #
-#   scripts/setup.sh [build|test|bench]      (default: test)
+#   scripts/setup.sh [build|test|check|bench]      (default: test)
 #
 # build  what `cargo build` needs
 # test   also what the tests run or compare with
+# check  also the licence checker, which is compiled (some minutes, once)
 # bench  also the stopwatch
 #
 # Idempotent: when everything is there it asks apt nothing and takes a moment.
@@ -12,9 +13,9 @@ set -euo pipefail
 
 group=${1:-test}
 case $group in
-build | test | bench) ;;
+build | test | check | bench) ;;
 *)
-    echo "setup: unknown group '$group'; one of: build, test, bench" >&2
+    echo "setup: unknown group '$group'; one of: build, test, check, bench" >&2
     exit 2
     ;;
 esac
@@ -36,7 +37,7 @@ want libc6-dev /usr/include/stdio.h "headers and start files for cc"
 
 if [[ $group != build ]]; then
     want git git "guest of the tests: clone and commit inside the sandbox"
-    want python3 python3 "guest of the tests: subprocesses, threads; also runs the licence check"
+    want python3 python3 "guest of the tests: subprocesses, threads"
     # The program is there without the package: ask for the module itself.
     if ! python3 -c 'import ensurepip, venv' >/dev/null 2>&1; then
         echo "setup: python3-venv is missing: guest of the tests: a virtual environment"
@@ -77,5 +78,10 @@ fi
 if ! command -v cargo >/dev/null 2>&1; then
     echo "setup: cargo is missing; kavach needs Rust 1.95 or later (https://rustup.rs)" >&2
     exit 1
+fi
+if [[ $group == check ]] && ! command -v cargo-deny >/dev/null 2>&1; then
+    echo "setup: cargo-deny is missing: checks the dependencies' licences and sources"
+    echo "setup: compiling it, once; this takes some minutes"
+    cargo install --quiet --locked cargo-deny
 fi
 echo "setup: complete ($group)"
