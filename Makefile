@@ -1,0 +1,34 @@
+# The project's commands. Each is a script that can be run by itself.
+.PHONY: demo setup check test bench leaks package
+
+# The main job, with no external part: builds kavach and runs a program in it.
+demo:
+	@scripts/setup.sh build
+	cargo run -q -p kavach-cli -- exec --policy strict -- echo "hello from inside"
+
+# Installs what a fresh Debian 12 machine lacks for the tests.
+setup:
+	@scripts/setup.sh test
+
+# Format, lints, documentation, every feature, dependency licences.
+check:
+	@scripts/setup.sh check
+	@scripts/check.sh
+
+# All tests; ends with the skips and the counts.
+test: setup
+	@scripts/test.sh
+
+# Start-up time, beside bubblewrap's.
+bench:
+	@scripts/bench.sh
+
+# Creates and removes sandboxes in a row (make leaks N=10000) and compares what
+# is left on the host with what was there before.
+N ?= 10000
+leaks:
+	@scripts/leaks.sh $(N)
+
+# Builds each published crate from its own packaged sources.
+package:
+	cargo package --workspace --allow-dirty
