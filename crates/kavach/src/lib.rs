@@ -1,2 +1,19 @@
 //! Run untrusted code behind an isolation you choose, and know how strong it is.
 #![forbid(unsafe_code)]
+
+pub mod backend;
+pub mod control;
+pub mod enforcement;
+pub mod error;
+pub mod lifecycle;
+mod names;
+pub mod policy;
+pub mod result;
+
+pub use backend::Backend;
+pub use control::{Control, ControlState, Requirement};
+pub use enforcement::{EnforcementReport, EnforcementRow};
+pub use error::{KavachError, Result};
+pub use lifecycle::SandboxState;
+pub use policy::SandboxPolicy;
+pub use result::{ExecResult, Termination, Verdict};

@@ -1,0 +1,11 @@
+//! What a sandbox is asked to be: data, without input or output and without a clock.
+
+mod presets;
+mod types;
+mod validate;
+
+pub use presets::PRESETS;
+pub use types::{
+    Filesystem, Limits, Namespaces, Network, OnOutput, SandboxPolicy, SyscallFilter, View,
+};
+pub use validate::{MAX_READ_PATHS, SYSCALL_PROFILES};
