@@ -2,15 +2,22 @@
 #![forbid(unsafe_code)]
 
 pub mod backend;
+pub mod command;
+pub mod config;
 pub mod control;
+pub mod credential;
 pub mod enforcement;
 pub mod error;
+pub mod host;
 pub mod lifecycle;
 mod names;
+pub mod plan;
 pub mod policy;
 pub mod result;
 
 pub use backend::Backend;
+pub use command::{Command, IntoCommand, Stdin};
+pub use config::{SandboxConfig, SandboxConfigBuilder, Spec};
 pub use control::{Control, ControlState, Requirement};
 pub use enforcement::{EnforcementReport, EnforcementRow};
 pub use error::{KavachError, Result};

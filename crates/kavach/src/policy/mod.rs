@@ -8,4 +8,5 @@ pub use presets::PRESETS;
 pub use types::{
     Filesystem, Limits, Namespaces, Network, OnOutput, SandboxPolicy, SyscallFilter, View,
 };
+pub(crate) use validate::{MAX_MS, check_path, range};
 pub use validate::{MAX_READ_PATHS, SYSCALL_PROFILES};

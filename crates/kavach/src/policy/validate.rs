@@ -174,7 +174,7 @@ impl SandboxPolicy {
 }
 
 /// Whether a profile of this name exists.
-pub(crate) fn check_profile(name: &str) -> Result<()> {
+fn check_profile(name: &str) -> Result<()> {
     if SYSCALL_PROFILES.contains(&name) {
         return Ok(());
     }
