@@ -189,6 +189,6 @@ mod tests {
             Backend::Process,
             vec![row(Control::Memory, ControlState::Enforced).with_evidence("536870912")],
         );
-        insta::assert_snapshot!(report, @"");
+        insta::assert_snapshot!(report);
     }
 }

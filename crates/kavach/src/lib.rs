@@ -14,6 +14,7 @@ mod names;
 pub mod plan;
 pub mod policy;
 pub mod result;
+pub mod scoring;
 
 pub use backend::Backend;
 pub use command::{Command, IntoCommand, Stdin};
@@ -24,3 +25,4 @@ pub use error::{KavachError, Result};
 pub use lifecycle::SandboxState;
 pub use policy::SandboxPolicy;
 pub use result::{ExecResult, Termination, Verdict};
+pub use scoring::StrengthScore;

@@ -127,14 +127,16 @@ impl Denial {
 }
 
 /// What the guest used. `None` where this host cannot tell.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Usage {
     /// Peak memory of the whole tree, in bytes.
     pub memory_peak_bytes: Option<u64>,
-    /// CPU time in user mode.
+    /// CPU time in user mode; serialised in microseconds.
+    #[serde(rename = "cpu_user_us", serialize_with = "as_micros")]
     pub cpu_user: Option<Duration>,
-    /// CPU time in the kernel.
+    /// CPU time in the kernel; serialised in microseconds.
+    #[serde(rename = "cpu_system_us", serialize_with = "as_micros")]
     pub cpu_system: Option<Duration>,
     /// Most processes and threads at a time.
     pub pids_peak: Option<u64>,
@@ -142,7 +144,8 @@ pub struct Usage {
     pub io_read_bytes: Option<u64>,
     /// Bytes written to block devices.
     pub io_written_bytes: Option<u64>,
-    /// Time on the wall clock, paused time not counted.
+    /// Time on the wall clock, paused time not counted; serialised in milliseconds.
+    #[serde(rename = "wall_ms", serialize_with = "as_millis")]
     pub wall: Duration,
 }
 
@@ -215,7 +218,8 @@ pub struct ExecResult {
     pub stdout: String,
     /// Captured standard error, likewise.
     pub stderr: String,
-    /// Time on the wall clock, paused time not counted.
+    /// Time on the wall clock, paused time not counted; serialised in milliseconds.
+    #[serde(rename = "duration_ms", serialize_with = "as_millis")]
     pub duration: Duration,
     /// Whether the wall clock limit ended it.
     pub timed_out: bool,
@@ -293,6 +297,20 @@ impl ExecResult {
     }
 }
 
+/// Whole milliseconds.
+fn as_millis<S: serde::Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u64(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// Whole microseconds, or nothing.
+fn as_micros<S: serde::Serializer>(
+    time: &Option<Duration>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    time.map(|time| u64::try_from(time.as_micros()).unwrap_or(u64::MAX))
+        .serialize(serializer)
+}
+
 /// The text of `bytes`, and the bytes themselves where the text is not the same.
 fn text_of(bytes: Vec<u8>) -> (String, Option<Vec<u8>>) {
     match String::from_utf8(bytes) {
@@ -360,6 +378,6 @@ mod tests {
             vec![],
             Duration::from_millis(1500),
         );
-        insta::assert_snapshot!(serde_json::to_string_pretty(&result).unwrap(), @"");
+        insta::assert_snapshot!(serde_json::to_string_pretty(&result).unwrap());
     }
 }

@@ -4,4 +4,4 @@ mod name;
 mod registry;
 
 pub use name::{Backend, Unavailable};
-pub use registry::compiled_in;
+pub use registry::{compiled_in, unavailable_in_build};

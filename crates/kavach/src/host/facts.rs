@@ -198,9 +198,9 @@ pub struct HostFacts {
 }
 
 /// The bit of `CAP_SYS_ADMIN` in a capability set (`linux/capability.h`).
-pub(crate) const CAP_SYS_ADMIN: u64 = 1 << 21;
-/// The bit of `CAP_SETUID`.
-pub(crate) const CAP_SETUID: u64 = 1 << 7;
+const CAP_SYS_ADMIN: u64 = 1 << 21;
+/// The bits of `CAP_SETGID` and `CAP_SETUID`.
+const CAP_SET_IDS: u64 = 1 << 6 | 1 << 7;
 
 impl HostFacts {
     /// Whether this process is root and may do what root does.
@@ -212,15 +212,18 @@ impl HostFacts {
         self.euid == 0 && self.capabilities_effective & CAP_SYS_ADMIN != 0
     }
 
-    /// Whether a range of user ids can be mapped: needs root's `CAP_SETUID` and ids to take.
+    /// Whether a range of user ids can be mapped: root with `CAP_SETUID` and `CAP_SETGID`, and
+    /// ids to take. (`CAP_SYS_ADMIN` is not needed: `user_namespaces(7)`.)
     #[must_use]
     pub fn can_map_range(&self, count: u32) -> bool {
-        self.is_privileged()
-            && self.capabilities_effective & CAP_SETUID != 0
+        // Room for one range beside the ids that this system itself uses.
+        let enough = u64::from(count) * 2;
+        self.euid == 0
+            && self.capabilities_effective & CAP_SET_IDS == CAP_SET_IDS
             && self
                 .uid_map
                 .iter()
-                .any(|r| r.inside_end() >= u64::from(count) * 2)
+                .any(|range| range.inside_end() >= enough)
     }
 
     /// What is at `path`; missing where nobody looked.

@@ -2,7 +2,9 @@
 
 mod facts;
 mod fakes;
+mod probe;
 
 pub use facts::{
     Availability, CgroupFacts, CgroupVersion, ControllerFacts, HostFacts, IdRange, PathKind,
 };
+pub use probe::probe;

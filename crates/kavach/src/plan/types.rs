@@ -356,10 +356,6 @@ pub enum Resource {
     Processes,
     /// `RLIMIT_NOFILE`.
     OpenFiles,
-    /// `RLIMIT_MEMLOCK`, in bytes.
-    LockedMemory,
-    /// `RLIMIT_MSGQUEUE`, in bytes.
-    MessageQueues,
 }
 
 /// A limit of each process. A hard limit above the caller's own is lowered to it.
@@ -413,5 +409,11 @@ impl Plan {
         self.controls
             .iter()
             .find(|planned| planned.control == control)
+    }
+
+    /// Whether the guest would be the host's root, without a user namespace in between.
+    #[must_use]
+    pub fn guest_is_host_root(&self) -> bool {
+        self.identity.uid == 0 && self.mapping == Mapping::None
     }
 }

@@ -1,0 +1,604 @@
+//! How strong a sandbox is, as a number from 0 to 100.
+//!
+//! Three numbers on one scale: [`base_score`] is what a backend is by nature;
+//! [`score_backend`] what a policy would make of it if all of it held; [`strength`] what one
+//! sandbox on one host really has, from its enforcement report. The number compares sandboxes;
+//! it does not promise that a kernel or hypervisor has no fault.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::backend::Backend;
+use crate::control::{Control, ControlState};
+use crate::enforcement::EnforcementReport;
+use crate::policy::SandboxPolicy;
+
+/// Points of a system call filter.
+const FILTER_POINTS: u8 = 5;
+/// Points of each other modifier.
+const MODIFIER_POINTS: u8 = 2;
+/// What a missing jailer, or an emulated processor, costs a microVM.
+const MICROVM_WEAKNESS: u8 = 5;
+/// Ceiling of a guest that is the host's root: one kernel fault away from everything.
+const HOST_ROOT_CEILING: u8 = 29;
+/// What a virtual machine without memory encryption is worth.
+const PLAIN_VM_BASE: u8 = 75;
+/// What a verified, hardened OS image in a container is worth.
+const SY_AGNOS_BASE: u8 = 80;
+/// Ceiling of the band `hardened`.
+const HARDENED_CEILING: u8 = 84;
+
+/// A strength from 0 to 100, shown with its label: `63 (standard)`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(transparent)]
+pub struct StrengthScore(u8);
+
+impl StrengthScore {
+    /// This many points; more than 100 count as 100.
+    #[must_use]
+    pub const fn new(points: u8) -> Self {
+        Self(if points > 100 { 100 } else { points })
+    }
+
+    /// The points.
+    #[must_use]
+    pub const fn value(self) -> u8 {
+        self.0
+    }
+
+    /// The band: minimal (0–29), basic (30–49), standard (50–69), hardened (70–84), fortress
+    /// (85–100).
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self.0 {
+            0..=29 => "minimal",
+            30..=49 => "basic",
+            50..=69 => "standard",
+            70..=84 => "hardened",
+            _ => "fortress",
+        }
+    }
+}
+
+impl fmt::Display for StrengthScore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.0, self.label())
+    }
+}
+
+impl PartialEq<u8> for StrengthScore {
+    fn eq(&self, points: &u8) -> bool {
+        self.0 == *points
+    }
+}
+
+/// What a backend is worth by nature, without any policy.
+///
+/// A plain number, so that it can be compared and computed with.
+#[must_use]
+pub const fn base_score(backend: Backend) -> u8 {
+    match backend {
+        Backend::Noop => 0,
+        Backend::Process => 50,
+        Backend::Oci => 55,
+        Backend::Wasm => 65,
+        Backend::GVisor => 70,
+        Backend::Sgx => 80,
+        Backend::Sev => 82,
+        Backend::Firecracker => 90,
+    }
+}
+
+/// The highest score a backend can have: no policy lifts it out of its band.
+#[must_use]
+pub const fn ceiling(backend: Backend) -> u8 {
+    match backend {
+        Backend::Noop => 0,
+        Backend::Process | Backend::Oci | Backend::Wasm => 69,
+        Backend::GVisor | Backend::Sgx | Backend::Sev => HARDENED_CEILING,
+        Backend::Firecracker => 100,
+    }
+}
+
+/// What a backend that shares the host's kernel loses without a system call filter.
+const fn unfiltered_penalty(backend: Backend) -> u8 {
+    match backend {
+        Backend::Process => 10,
+        Backend::Oci => 5,
+        // Nothing is enforced, so there is nothing to lose.
+        Backend::Noop => 0,
+        // Their guests do not speak to the host's kernel.
+        Backend::Wasm | Backend::GVisor | Backend::Sgx | Backend::Sev | Backend::Firecracker => 0,
+    }
+}
+
+/// What `policy` would give on `backend` if all of it held.
+#[must_use]
+pub fn score_backend(backend: Backend, policy: &SandboxPolicy) -> StrengthScore {
+    StrengthScore(with_policy(
+        base_score(backend),
+        ceiling(backend),
+        backend,
+        policy,
+    ))
+}
+
+/// What a verified, hardened OS image (sy-agnos) is worth in a container, without any policy.
+#[must_use]
+pub const fn base_score_sy_agnos() -> u8 {
+    SY_AGNOS_BASE
+}
+
+/// Like [`score_backend`], for a container whose root is a sy-agnos image.
+///
+/// The tier counts where the image was `verified` and `container` is a container backend (OCI or
+/// gVisor); else the backend's own score stands. A container on the host's kernel still loses
+/// its points without a filter.
+#[must_use]
+pub fn score_sy_agnos(policy: &SandboxPolicy, verified: bool, container: Backend) -> StrengthScore {
+    if !verified || !matches!(container, Backend::Oci | Backend::GVisor) {
+        return score_backend(container, policy);
+    }
+    StrengthScore(with_policy(
+        SY_AGNOS_BASE,
+        HARDENED_CEILING,
+        container,
+        policy,
+    ))
+}
+
+/// Base, modifiers and penalty, cut to the ceiling.
+fn with_policy(base: u8, ceiling: u8, backend: Backend, policy: &SandboxPolicy) -> u8 {
+    let penalty = if policy.asks_for(Control::SyscallFilter) {
+        0
+    } else {
+        unfiltered_penalty(backend)
+    };
+    base.saturating_add(modifiers(policy))
+        .saturating_sub(penalty)
+        .min(ceiling)
+}
+
+/// The points of everything that `policy` asks for.
+fn modifiers(policy: &SandboxPolicy) -> u8 {
+    let twos = [Control::Landlock, Control::Network, Control::ReadOnlyRoot];
+    let mut points = 0;
+    if policy.asks_for(Control::SyscallFilter) {
+        points += FILTER_POINTS;
+    }
+    for control in twos {
+        if policy.asks_for(control) {
+            points += MODIFIER_POINTS;
+        }
+    }
+    if asks_for_limits(policy) {
+        points += MODIFIER_POINTS;
+    }
+    points
+}
+
+/// Whether both limits of the modifier "resource limits" are asked for.
+fn asks_for_limits(policy: &SandboxPolicy) -> bool {
+    policy.asks_for(Control::Memory) && policy.asks_for(Control::Pids)
+}
+
+/// What a sandbox loses when `control`, asked for by `policy`, is absent.
+///
+/// Memory and pids are one modifier; each is named here with the points of both, and they are
+/// lost once.
+#[must_use]
+pub fn points_if_absent(backend: Backend, policy: &SandboxPolicy, control: Control) -> u8 {
+    match control {
+        Control::SyscallFilter => FILTER_POINTS + unfiltered_penalty(backend),
+        Control::Landlock | Control::Network | Control::ReadOnlyRoot => MODIFIER_POINTS,
+        Control::Memory | Control::Pids if asks_for_limits(policy) => MODIFIER_POINTS,
+        // Without a modifier of their own: one point, so that a loss always shows.
+        _ => 1,
+    }
+}
+
+/// What is known of one sandbox beside its report. Collected by the host side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Circumstances {
+    /// The guest is the host's root, without a user namespace.
+    pub guest_is_host_root: bool,
+    /// The processor does what SGX or SEV are for. False under gramine-direct, or in a virtual
+    /// machine whose memory is not encrypted.
+    pub hardware_protects: bool,
+    /// The microVM's own process is confined by its jailer.
+    pub jailed: bool,
+    /// The virtual machine's processor is emulated (TCG).
+    pub emulated: bool,
+}
+
+/// Nothing that weakens.
+impl Default for Circumstances {
+    fn default() -> Self {
+        Self {
+            guest_is_host_root: false,
+            hardware_protects: true,
+            jailed: true,
+            emulated: false,
+        }
+    }
+}
+
+/// The strength of one sandbox: [`score_backend`] after its ceiling, less the points of every
+/// control that was asked for and does not hold.
+///
+/// An absent control costs all its points, an approximate one a single point; memory and pids
+/// count as one. A control that was asked for and has no row in the report is absent.
+#[must_use]
+pub fn strength(
+    backend: Backend,
+    policy: &SandboxPolicy,
+    report: &EnforcementReport,
+    circumstances: Circumstances,
+) -> StrengthScore {
+    // A backend without its defining protection falls to what remains of it.
+    let (base, top, backend) = match backend {
+        Backend::Sgx if !circumstances.hardware_protects => (
+            base_score(Backend::Process),
+            ceiling(Backend::Process),
+            Backend::Process,
+        ),
+        Backend::Sev if !circumstances.hardware_protects => {
+            (PLAIN_VM_BASE, HARDENED_CEILING, Backend::Sev)
+        }
+        other => (base_score(other), ceiling(other), other),
+    };
+    let mut points = with_policy(base, top, backend, policy);
+    if backend == Backend::Firecracker && !circumstances.jailed {
+        points = points.saturating_sub(MICROVM_WEAKNESS);
+    }
+    if matches!(backend, Backend::Firecracker | Backend::Sev) && circumstances.emulated {
+        points = points.saturating_sub(MICROVM_WEAKNESS);
+    }
+    points = points.saturating_sub(losses(backend, policy, report));
+    if circumstances.guest_is_host_root {
+        points = points.min(HOST_ROOT_CEILING);
+    }
+    StrengthScore(points)
+}
+
+/// The points of everything that was asked for and does not hold.
+fn losses(backend: Backend, policy: &SandboxPolicy, report: &EnforcementReport) -> u8 {
+    let loss_of = |control: Control| {
+        let asked =
+            policy.asks_for(control) || report.get(control).is_some_and(|row| row.is_requested());
+        match report.state(control) {
+            _ if !asked => 0,
+            ControlState::Enforced | ControlState::Inherent => 0,
+            ControlState::Approximate => 1,
+            ControlState::Absent => points_if_absent(backend, policy, control),
+        }
+    };
+    let paired = asks_for_limits(policy);
+    let pair = if paired {
+        loss_of(Control::Memory).max(loss_of(Control::Pids))
+    } else {
+        0
+    };
+    Control::ALL
+        .into_iter()
+        .filter(|control| !(paired && matches!(control, Control::Memory | Control::Pids)))
+        .map(loss_of)
+        .fold(pair, u8::saturating_add)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::Requirement;
+    use crate::enforcement::EnforcementRow;
+
+    fn preset(name: &str) -> SandboxPolicy {
+        SandboxPolicy::from_preset(name).unwrap()
+    }
+
+    /// A report in which everything that `policy` asks for is enforced, but for `changed`.
+    fn report(policy: &SandboxPolicy, changed: &[(Control, ControlState)]) -> EnforcementReport {
+        let rows = Control::ALL
+            .into_iter()
+            .filter(|control| policy.asks_for(*control))
+            .map(|control| {
+                let state = changed.iter().find(|(c, _)| *c == control);
+                let state = state.map_or(ControlState::Enforced, |(_, state)| *state);
+                EnforcementRow::new(control, "on", Requirement::Required, state, "test")
+            })
+            .collect();
+        EnforcementReport::new(Backend::Process, rows)
+    }
+
+    fn strict_with(changed: &[(Control, ControlState)]) -> u8 {
+        let policy = preset("strict");
+        let report = report(&policy, changed);
+        strength(Backend::Process, &policy, &report, Circumstances::default()).value()
+    }
+
+    #[test]
+    fn base_scores() {
+        let bases = [
+            (Backend::Noop, 0),
+            (Backend::Process, 50),
+            (Backend::Oci, 55),
+            (Backend::Wasm, 65),
+            (Backend::GVisor, 70),
+            (Backend::Sgx, 80),
+            (Backend::Sev, 82),
+            (Backend::Firecracker, 90),
+        ];
+        for (backend, points) in bases {
+            assert_eq!(base_score(backend), points, "{backend}");
+        }
+        assert_eq!(base_score_sy_agnos(), 80);
+    }
+
+    #[test]
+    fn presets_on_every_backend() {
+        let expected = [
+            (Backend::Noop, ["0 (minimal)", "0 (minimal)", "0 (minimal)"]),
+            (
+                Backend::Process,
+                ["40 (basic)", "57 (standard)", "63 (standard)"],
+            ),
+            (
+                Backend::Oci,
+                ["50 (standard)", "62 (standard)", "68 (standard)"],
+            ),
+            (
+                Backend::Wasm,
+                ["65 (standard)", "69 (standard)", "69 (standard)"],
+            ),
+            (
+                Backend::GVisor,
+                ["70 (hardened)", "77 (hardened)", "83 (hardened)"],
+            ),
+            (
+                Backend::Sgx,
+                ["80 (hardened)", "84 (hardened)", "84 (hardened)"],
+            ),
+            (
+                Backend::Sev,
+                ["82 (hardened)", "84 (hardened)", "84 (hardened)"],
+            ),
+            (
+                Backend::Firecracker,
+                ["90 (fortress)", "97 (fortress)", "100 (fortress)"],
+            ),
+        ];
+        for (backend, scores) in expected {
+            for (name, score) in ["minimal", "basic", "strict"].into_iter().zip(scores) {
+                assert_eq!(
+                    score_backend(backend, &preset(name)).to_string(),
+                    score,
+                    "{backend} {name}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn everything_but_the_filter_is_basic() {
+        let mut policy = preset("strict");
+        policy.syscall_filter.profile = None;
+        assert_eq!(
+            score_backend(Backend::Process, &policy).to_string(),
+            "48 (basic)"
+        );
+    }
+
+    #[test]
+    fn each_modifier_has_its_points() {
+        let strict = preset("strict");
+        let full = score_backend(Backend::Process, &strict).value();
+        let without = |change: fn(&mut SandboxPolicy)| {
+            let mut policy = strict.clone();
+            change(&mut policy);
+            full - score_backend(Backend::Process, &policy).value()
+        };
+        assert_eq!(without(|p| p.syscall_filter.profile = None), 5 + 10);
+        assert_eq!(without(|p| p.landlock = false), 2);
+        assert_eq!(without(|p| p.network = crate::policy::Network::On), 2);
+        assert_eq!(without(|p| p.filesystem.read_only_root = false), 2);
+        assert_eq!(without(|p| p.limits.memory_mb = None), 2);
+        assert_eq!(without(|p| p.limits.pids = None), 2);
+        assert_eq!(
+            without(|p| (p.limits.memory_mb, p.limits.pids) = (None, None)),
+            2
+        );
+    }
+
+    #[test]
+    fn a_control_switched_off_counts_as_not_asked_for() {
+        let mut policy = preset("strict");
+        policy
+            .requirements
+            .insert(Control::Landlock, Requirement::Off);
+        assert_eq!(score_backend(Backend::Process, &policy), 61);
+    }
+
+    #[test]
+    fn labels_change_at_their_bounds() {
+        let bounds = [
+            (0, "minimal"),
+            (29, "minimal"),
+            (30, "basic"),
+            (49, "basic"),
+            (50, "standard"),
+            (69, "standard"),
+            (70, "hardened"),
+            (84, "hardened"),
+            (85, "fortress"),
+            (100, "fortress"),
+        ];
+        for (points, label) in bounds {
+            assert_eq!(StrengthScore::new(points).label(), label, "{points}");
+        }
+        assert_eq!(StrengthScore::new(255), 100);
+        assert!(StrengthScore::new(63) > StrengthScore::new(57));
+    }
+
+    #[test]
+    fn sy_agnos_is_a_tier_of_a_verified_container_alone() {
+        let (minimal, strict) = (preset("minimal"), preset("strict"));
+        assert_eq!(score_sy_agnos(&strict, true, Backend::Oci), 84);
+        assert_eq!(score_sy_agnos(&minimal, true, Backend::GVisor), 80);
+        assert_eq!(score_sy_agnos(&minimal, true, Backend::Oci), 75);
+        assert_eq!(score_sy_agnos(&strict, false, Backend::Oci), 68);
+        assert_eq!(score_sy_agnos(&strict, true, Backend::Process), 63);
+    }
+
+    #[test]
+    fn a_sandbox_that_enforces_all_it_was_asked_has_its_policys_score() {
+        assert_eq!(strict_with(&[]), 63);
+    }
+
+    #[test]
+    fn an_absent_control_costs_all_its_points() {
+        let costs = [
+            (Control::SyscallFilter, 15),
+            (Control::Landlock, 2),
+            (Control::Network, 2),
+            (Control::ReadOnlyRoot, 2),
+            (Control::Memory, 2),
+            (Control::Pids, 2),
+            (Control::Cpu, 1),
+            (Control::UserNamespace, 1),
+            (Control::OpenFiles, 1),
+            (Control::Capabilities, 1),
+        ];
+        for (control, cost) in costs {
+            assert_eq!(
+                strict_with(&[(control, ControlState::Absent)]),
+                63 - cost,
+                "{control}"
+            );
+        }
+    }
+
+    #[test]
+    fn memory_and_pids_are_lost_once() {
+        use ControlState::{Absent, Approximate};
+        let pair = |memory, pids| strict_with(&[(Control::Memory, memory), (Control::Pids, pids)]);
+        assert_eq!(pair(Approximate, Approximate), 62);
+        assert_eq!(pair(Absent, Absent), 61);
+        assert_eq!(pair(Approximate, Absent), 61);
+    }
+
+    #[test]
+    fn a_control_without_a_row_is_lost() {
+        let policy = preset("strict");
+        let empty = EnforcementReport::new(Backend::Process, vec![]);
+        let score = strength(Backend::Process, &policy, &empty, Circumstances::default());
+        let all: u8 = 15 + 2 + 2 + 2 + 2;
+        let asked = Control::ALL
+            .into_iter()
+            .filter(|c| policy.asks_for(*c))
+            .count();
+        assert_eq!(score.value(), 63 - all - (u8::try_from(asked).unwrap() - 6));
+    }
+
+    #[test]
+    fn a_lone_limit_has_no_modifier_and_still_shows_its_loss() {
+        let mut policy = preset("basic");
+        policy.limits.memory_mb = Some(64);
+        let lost = report(&policy, &[(Control::Memory, ControlState::Absent)]);
+        assert_eq!(score_backend(Backend::Process, &policy), 57);
+        assert_eq!(
+            strength(Backend::Process, &policy, &lost, Circumstances::default()),
+            56
+        );
+    }
+
+    #[test]
+    fn losses_are_taken_after_the_ceiling() {
+        let policy = preset("strict");
+        let lost = report(&policy, &[(Control::Landlock, ControlState::Absent)]);
+        assert_eq!(
+            strength(Backend::Wasm, &policy, &lost, Circumstances::default()),
+            67
+        );
+    }
+
+    #[test]
+    fn the_hosts_root_stays_in_the_lowest_band() {
+        let policy = preset("strict");
+        let root = Circumstances {
+            guest_is_host_root: true,
+            ..Circumstances::default()
+        };
+        let score = strength(Backend::Process, &policy, &report(&policy, &[]), root);
+        assert_eq!(score.to_string(), "29 (minimal)");
+    }
+
+    #[test]
+    fn a_backend_without_its_defining_protection_falls_to_what_remains() {
+        let policy = preset("strict");
+        let full = report(&policy, &[]);
+        let on = |backend, circumstances| strength(backend, &policy, &full, circumstances).value();
+        let good = Circumstances::default();
+        assert_eq!(
+            on(
+                Backend::Sgx,
+                Circumstances {
+                    hardware_protects: false,
+                    ..good
+                }
+            ),
+            63
+        );
+        // A plain virtual machine: 75, and its policy lifts it to the ceiling of its band.
+        assert_eq!(
+            on(
+                Backend::Sev,
+                Circumstances {
+                    hardware_protects: false,
+                    ..good
+                }
+            ),
+            84
+        );
+        assert_eq!(
+            on(
+                Backend::Firecracker,
+                Circumstances {
+                    jailed: false,
+                    ..good
+                }
+            ),
+            95
+        );
+        assert_eq!(
+            on(
+                Backend::Firecracker,
+                Circumstances {
+                    emulated: true,
+                    ..good
+                }
+            ),
+            95
+        );
+        let minimal = preset("minimal");
+        let plain = Circumstances {
+            hardware_protects: false,
+            ..good
+        };
+        let score = strength(Backend::Sev, &minimal, &report(&minimal, &[]), plain);
+        assert_eq!(score, 75);
+    }
+
+    #[test]
+    fn noop_is_zero_whatever_is_asked() {
+        let policy = preset("strict");
+        let score = strength(
+            Backend::Noop,
+            &policy,
+            &report(&policy, &[]),
+            Circumstances::default(),
+        );
+        assert_eq!(score.to_string(), "0 (minimal)");
+    }
+}
