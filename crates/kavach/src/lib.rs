@@ -13,6 +13,7 @@ pub mod lifecycle;
 mod names;
 pub mod plan;
 pub mod policy;
+mod policy_file;
 pub mod result;
 pub mod scoring;
 

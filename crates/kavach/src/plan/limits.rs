@@ -70,8 +70,8 @@ pub(super) fn plan(
         let outcome = by_cgroup(
             &cgroups.cpu,
             |version| match version {
-                CgroupVersion::V1 => format!("cgroup v1 cpu.cfs_quota_us for {cpus} CPUs"),
-                CgroupVersion::V2 => format!("cgroup v2 cpu.max for {cpus} CPUs"),
+                CgroupVersion::V1 => format!("cgroup v1 cpu.cfs_quota_us for {cpus} of a CPU"),
+                CgroupVersion::V2 => format!("cgroup v2 cpu.max for {cpus} of a CPU"),
             },
             // The guest could widen its own set of CPUs again.
             has_filter.then(|| {
@@ -81,7 +81,7 @@ pub(super) fn plan(
                 )
             }),
         );
-        settler.add(Control::Cpu, format!("{cpus} CPUs"), outcome)?;
+        settler.add(Control::Cpu, format!("{cpus} of a CPU's time"), outcome)?;
         let planned = held(settler, Control::Cpu, &cgroups.cpu, cpus);
         if planned.mechanism == LimitMechanism::Approximate {
             out.affinity_cpus = Some(whole);

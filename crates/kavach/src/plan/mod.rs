@@ -6,6 +6,8 @@ mod isolation;
 mod landlock;
 mod limits;
 mod settle;
+#[cfg(test)]
+mod tests;
 mod types;
 mod view;
 

@@ -153,6 +153,7 @@ pub enum MountStep {
         /// Where.
         target: PathBuf,
         /// Its mode, whatever the umask.
+        #[serde(serialize_with = "as_octal")]
         mode: u32,
         /// Whose.
         owner: Owner,
@@ -169,6 +170,7 @@ pub enum MountStep {
         /// Where.
         target: PathBuf,
         /// Its mode, whatever the umask.
+        #[serde(serialize_with = "as_octal")]
         mode: u32,
         /// Whose.
         owner: Owner,
@@ -210,6 +212,7 @@ pub enum MountStep {
         /// Most inodes; 0: the kernel's default.
         inodes: u64,
         /// Mode of its root.
+        #[serde(serialize_with = "as_octal")]
         mode: u32,
         /// Whether nothing can be executed from it.
         noexec: bool,
@@ -253,6 +256,11 @@ pub enum MountStep {
 /// Contents of files are text: a list of numbers would be of no use to a reader.
 fn as_text<S: serde::Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&String::from_utf8_lossy(bytes))
+}
+
+/// Modes are read in octal.
+fn as_octal<S: serde::Serializer>(mode: &u32, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&format_args!("{mode:04o}"))
 }
 
 /// The system call filter.
