@@ -143,28 +143,3 @@ fn secrets_are_resolved_and_shown_nowhere() {
         .build();
     assert_eq!(missing.validate().unwrap_err().code(), "KV-SECRET-MISSING");
 }
-
-#[test]
-fn the_configs_environment_lies_over_the_clean_one() {
-    let config = SandboxConfig::builder()
-        .env("HOME", "/x")
-        .env("A", "1")
-        .env("A", "2")
-        .build();
-    let spec = config.validate().unwrap();
-    let plan = crate::plan::plan(&spec, &crate::host::HostFacts::modern_root()).unwrap();
-    let env = spec.environment(&plan);
-    let get = |name: &str| {
-        let values: Vec<_> = env.iter().filter(|(n, _)| n == name).collect();
-        assert_eq!(values.len(), 1, "{name}");
-        values[0].1.to_str().unwrap().to_owned()
-    };
-    assert_eq!(
-        (
-            get("HOME").as_str(),
-            get("A").as_str(),
-            get("LANG").as_str()
-        ),
-        ("/x", "2", "C.UTF-8")
-    );
-}

@@ -7,6 +7,7 @@ mod landlock;
 mod limits;
 mod settle;
 #[cfg(test)]
+#[cfg(feature = "process")]
 mod tests;
 mod types;
 mod view;
