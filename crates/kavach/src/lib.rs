@@ -1,2 +1,29 @@
 //! Run untrusted code behind an isolation you choose, and know how strong it is.
 #![forbid(unsafe_code)]
+
+pub mod backend;
+pub mod command;
+pub mod config;
+pub mod control;
+pub mod credential;
+pub mod enforcement;
+pub mod error;
+pub mod host;
+pub mod lifecycle;
+mod names;
+pub mod plan;
+pub mod policy;
+mod policy_file;
+pub mod result;
+pub mod scoring;
+
+pub use backend::Backend;
+pub use command::{Command, IntoCommand, Stdin};
+pub use config::{SandboxConfig, SandboxConfigBuilder, Spec};
+pub use control::{Control, ControlState, Requirement};
+pub use enforcement::{EnforcementReport, EnforcementRow};
+pub use error::{KavachError, Result};
+pub use lifecycle::SandboxState;
+pub use policy::SandboxPolicy;
+pub use result::{ExecResult, Termination, Verdict};
+pub use scoring::StrengthScore;

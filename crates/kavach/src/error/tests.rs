@@ -1,0 +1,154 @@
+use super::*;
+
+/// One of each variant.
+fn one_of_each() -> Vec<KavachError> {
+    let io = || io::Error::from_raw_os_error(13);
+    let all = vec![
+        KavachError::InvalidTransition {
+            from: SandboxState::Stopped,
+            to: SandboxState::Running,
+        },
+        KavachError::NotRunning {
+            state: SandboxState::Paused,
+            act: "exec",
+        },
+        KavachError::UnknownProfile {
+            name: "strct".into(),
+            nearest: Some("strict".into()),
+            known: vec!["basic", "strict"],
+        },
+        KavachError::UnknownPreset {
+            name: "x".into(),
+            nearest: None,
+            known: vec!["minimal", "basic", "strict"],
+        },
+        KavachError::UnknownBackend {
+            name: "oc".into(),
+            nearest: Some("oci".into()),
+            known: vec!["noop", "oci"],
+        },
+        KavachError::UnknownControl {
+            name: "memroy".into(),
+            nearest: Some("memory".into()),
+        },
+        KavachError::invalid("limits.pids", "0", "1 to 4194304", "leave it out"),
+        KavachError::InvalidPolicy {
+            source_name: "p.toml".into(),
+            line: Some(3),
+            column: Some(1),
+            field: String::new(),
+            problem: "unknown key `memroy_mb`".into(),
+            nearest: Some("memory_mb".into()),
+        },
+        KavachError::PathMissing {
+            field: "filesystem.read[0]".into(),
+            path: "/srv/x".into(),
+            source: io(),
+        },
+        KavachError::ControlUnavailable {
+            control: Control::Landlock,
+            required: "Landlock ABI 1 or later (Linux 5.13)".into(),
+            found: "the kernel has no Landlock".into(),
+            fix: "boot a kernel that has it".into(),
+        },
+        KavachError::BackendUnavailable {
+            backend: Backend::Wasm,
+            reason: Unavailable::NotCompiled { feature: "wasm" },
+            hint: None,
+        },
+        KavachError::CommandSyntax {
+            position: 5,
+            problem: "an open single quote",
+        },
+        KavachError::CommandNotFound {
+            program: "foo".into(),
+            searched: "/usr/bin".into(),
+        },
+        KavachError::CommandNotExecutable {
+            program: "/etc/passwd".into(),
+            source: io(),
+        },
+        KavachError::Setup {
+            step: "mount tmpfs".into(),
+            on: "/tmp".into(),
+            source: io(),
+            fix: Some("allow it".into()),
+        },
+        KavachError::Agent {
+            problem: "a frame of 4 GiB".into(),
+        },
+        KavachError::AgentDied {
+            how: "signal 9".into(),
+        },
+        KavachError::Cgroup {
+            op: "write".into(),
+            path: "/sys/fs/cgroup/x".into(),
+            source: io(),
+        },
+        KavachError::SecretMissing { name: "KEY".into() },
+        KavachError::SecretUndeliverable {
+            name: "KEY".into(),
+            reason: "a NUL in it".into(),
+        },
+        KavachError::Vetoed {
+            act: "exec".into(),
+            reason: "night".into(),
+            hook: "ops".into(),
+        },
+        KavachError::HookPanicked {
+            hook: "ops".into(),
+            act: "exec".into(),
+        },
+        KavachError::SandboxGone { act: "exec" },
+        KavachError::Unsupported {
+            act: "pause".into(),
+            backend: Backend::Process,
+            reason: "no freezer".into(),
+            hint: Some("delegate a cgroup".into()),
+        },
+        KavachError::HostIo {
+            op: "read".into(),
+            path: "/proc/x".into(),
+            source: io(),
+        },
+    ];
+    assert_eq!(all.len(), 25, "one of each variant");
+    all
+}
+
+#[test]
+fn codes_are_unique_and_plain() {
+    let mut codes: Vec<&str> = one_of_each().iter().map(KavachError::code).collect();
+    assert!(codes.iter().all(
+        |c| c.starts_with("KV-") && c.bytes().all(|b| b.is_ascii_uppercase() || b == b'-')
+    ));
+    let count = codes.len();
+    codes.sort_unstable();
+    codes.dedup();
+    assert_eq!(codes.len(), count);
+}
+
+#[test]
+fn every_error_as_people_see_it() {
+    let out: String = one_of_each()
+        .iter()
+        .map(|err| {
+            format!(
+                "{}\n  {err}\n  {}\n",
+                err.code(),
+                err.hint().unwrap_or("-".into())
+            )
+        })
+        .collect();
+    insta::assert_snapshot!(out);
+}
+
+#[test]
+fn the_cause_from_below_is_kept() {
+    use std::error::Error as _;
+    let causes = one_of_each()
+        .iter()
+        .filter(|err| err.source().is_some())
+        .count();
+    assert_eq!(causes, 5);
+}

@@ -1,0 +1,304 @@
+//! Looking at this host. The only part of planning that reads files.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Access, access};
+
+use super::{Availability, CgroupFacts, HostFacts, IdRange, PathKind};
+use crate::plan::{SYSTEM_PATHS, is_public_etc, public_etc_names};
+
+/// Longest small file that is read; those of /proc and /sys are far shorter.
+const SMALL_FILE_BYTES: u64 = 64 * 1024;
+
+/// What this host can do, as this process.
+///
+/// Reads a handful of files of /proc and looks at about sixty paths; starts nothing. Control
+/// groups are left as "not looked at": their module fills them in. That a user namespace can be
+/// made is read from the switches that forbid it; a container's seccomp profile may still refuse
+/// it, which shows at the start and is reported there.
+#[must_use]
+pub fn probe() -> HostFacts {
+    let uname = rustix::system::uname();
+    let status = read_small("/proc/self/status").unwrap_or_default();
+    let (landlock_abi, landlock_reason) = landlock();
+    let mut facts = HostFacts {
+        kernel_release: uname.release().to_string_lossy().into_owned(),
+        arch: uname.machine().to_string_lossy().into_owned(),
+        euid: rustix::process::geteuid().as_raw(),
+        egid: rustix::process::getegid().as_raw(),
+        capabilities_effective: capability_set(&status, "CapEff:"),
+        capabilities_bounding: capability_set(&status, "CapBnd:"),
+        userns: userns(),
+        apparmor_restricts_userns: read_number(
+            "/proc/sys/kernel/apparmor_restrict_unprivileged_userns",
+        )
+        .is_some_and(|value| value != 0),
+        uid_map: read_small("/proc/self/uid_map")
+            .map(|map| id_ranges(&map))
+            .unwrap_or_default(),
+        landlock_abi,
+        landlock_reason,
+        seccomp_filter: Path::new("/proc/sys/kernel/seccomp/actions_avail").exists(),
+        cgroups: CgroupFacts::none("control groups were not looked at", "probe them"),
+        nproc: nproc(),
+        page_size: u64::try_from(rustix::param::page_size()).unwrap_or(4096),
+        kvm: kvm(),
+        container: container(),
+        paths: std::collections::BTreeMap::new(),
+    };
+    for path in SYSTEM_PATHS {
+        facts.paths.insert(path.into(), root_entry(Path::new(path)));
+    }
+    for path in etc_entries() {
+        let kind = kind_of(&path);
+        if kind != PathKind::Missing {
+            facts.paths.insert(path, kind);
+        }
+    }
+    facts
+}
+
+impl HostFacts {
+    /// Looks at more paths, for instance those of
+    /// [`Spec::host_paths`](crate::config::Spec::host_paths). Links are followed.
+    ///
+    /// What the host's own layout needs was looked at by [`probe`] and stays as it is.
+    #[must_use]
+    pub fn looking_at<'a>(mut self, paths: impl IntoIterator<Item = &'a Path>) -> Self {
+        for path in paths {
+            let known = self.paths.get(path);
+            if known.is_none_or(|kind| !matches!(kind, PathKind::Symlink(_))) {
+                self.paths.insert(path.to_path_buf(), kind_of(path));
+            }
+        }
+        self
+    }
+}
+
+/// A small file as text; `None` if it is not there or not readable.
+fn read_small(path: &str) -> Option<String> {
+    use io::Read as _;
+    let mut text = String::new();
+    fs::File::open(path)
+        .ok()?
+        .take(SMALL_FILE_BYTES)
+        .read_to_string(&mut text)
+        .ok()?;
+    Some(text)
+}
+
+fn read_number(path: &str) -> Option<u64> {
+    read_small(path)?.trim().parse().ok()
+}
+
+/// A capability set of `/proc/self/status` (`proc_pid_status(5)`); empty if it is not there.
+fn capability_set(status: &str, key: &str) -> u64 {
+    status
+        .lines()
+        .find_map(|line| line.strip_prefix(key))
+        .and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok())
+        .unwrap_or(0)
+}
+
+/// The lines of a `uid_map` (`user_namespaces(7)`).
+fn id_ranges(map: &str) -> Vec<IdRange> {
+    map.lines()
+        .filter_map(|line| {
+            let mut numbers = line.split_ascii_whitespace().map(str::parse::<u32>);
+            let mut next = || numbers.next()?.ok();
+            Some(IdRange {
+                inside: next()?,
+                outside: next()?,
+                count: next()?,
+            })
+        })
+        .collect()
+}
+
+/// The switches that forbid user namespaces.
+fn userns() -> Availability {
+    let switches = [
+        (
+            "/proc/sys/user/max_user_namespaces",
+            "sysctl -w user.max_user_namespaces=15000",
+        ),
+        (
+            // Debian's and Arch's own switch; not there on other kernels.
+            "/proc/sys/kernel/unprivileged_userns_clone",
+            "sysctl -w kernel.unprivileged_userns_clone=1",
+        ),
+    ];
+    if !Path::new("/proc/self/ns/user").exists() {
+        return Availability::no(
+            "the kernel has no user namespaces (CONFIG_USER_NS)",
+            "boot a kernel that has them",
+        );
+    }
+    for (path, fix) in switches {
+        // The second binds unprivileged callers alone.
+        let applies = !path.ends_with("clone") || !rustix::process::geteuid().is_root();
+        if applies && read_number(path) == Some(0) {
+            return Availability::no(format!("{path} is 0"), fix);
+        }
+    }
+    Availability::Yes
+}
+
+/// Landlock's ABI, or 0 and the reason.
+fn landlock() -> (u32, String) {
+    use landlock::{LandlockStatus, RestrictSelf};
+    // The crate tells its status only as an answer to `apply`. Without flags and without
+    // no_new_privs, `apply` restricts nothing and makes no further system call; a test holds it
+    // to that.
+    let Ok(status) = RestrictSelf::default().no_new_privs(false).apply() else {
+        return (0, "Landlock's version cannot be read".into());
+    };
+    match status.landlock {
+        LandlockStatus::Available {
+            effective_abi,
+            kernel_abi,
+        } => {
+            // A kernel newer than the crate has its own number beside.
+            let abi = kernel_abi.unwrap_or(effective_abi as i32);
+            (u32::try_from(abi).unwrap_or(0), String::new())
+        }
+        LandlockStatus::NotEnabled => (
+            0,
+            "the kernel has Landlock, but not in its lsm= list".into(),
+        ),
+        LandlockStatus::NotImplemented => (0, "the kernel has no Landlock".into()),
+    }
+}
+
+/// CPUs that this process may run on.
+fn nproc() -> u32 {
+    std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(u32::MAX))
+}
+
+fn kvm() -> Availability {
+    match access("/dev/kvm", Access::READ_OK | Access::WRITE_OK) {
+        Ok(()) => Availability::Yes,
+        Err(errno) => Availability::no(
+            format!("/dev/kvm: {}", io::Error::from(errno)),
+            "load the kvm module, and join the group `kvm`",
+        ),
+    }
+}
+
+/// The container this process is in, by the files that container engines leave.
+fn container() -> Option<String> {
+    let marks = [("/.dockerenv", "docker"), ("/run/.containerenv", "podman")];
+    let marked = marks.iter().find(|(path, _)| Path::new(path).exists());
+    marked.map(|(_, name)| (*name).to_owned()).or_else(|| {
+        // systemd's interface for every other engine (`Container Interface`).
+        let name = read_small("/run/systemd/container")?;
+        let name = name.trim();
+        (!name.is_empty()).then(|| crate::names::shown(name))
+    })
+}
+
+/// The public entries of `/etc`; those with a version in their name are found by listing.
+fn etc_entries() -> Vec<PathBuf> {
+    let etc = Path::new("/etc");
+    let listed = fs::read_dir(etc)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| {
+            entry
+                .file_name()
+                .to_str()
+                .filter(|name| is_public_etc(name))
+                .map(|name| etc.join(name))
+        });
+    let nested = public_etc_names()
+        .filter(|name| name.contains('/'))
+        .map(|name| etc.join(name));
+    listed.chain(nested).collect()
+}
+
+/// An entry of the root: a link is told from what it leads to.
+fn root_entry(path: &Path) -> PathKind {
+    match fs::read_link(path) {
+        Ok(link) => PathKind::Symlink(link),
+        Err(_) => kind_of(path),
+    }
+}
+
+/// What is at a path, links followed.
+fn kind_of(path: &Path) -> PathKind {
+    match fs::metadata(path) {
+        Ok(meta) if meta.is_dir() => PathKind::Directory,
+        Ok(meta) if meta.is_file() => PathKind::File,
+        Ok(_) => PathKind::Special,
+        Err(err) if err.kind() == io::ErrorKind::NotFound => PathKind::Missing,
+        Err(err) => PathKind::Unreadable(err.raw_os_error().unwrap_or(0)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_host_is_described_as_it_describes_itself() {
+        let facts = probe();
+        let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+        assert_eq!(facts.kernel_release, release.trim());
+        assert_eq!(facts.arch, std::env::consts::ARCH);
+        assert!(facts.nproc >= 1);
+        assert_eq!(facts.kind(Path::new("/usr")), &PathKind::Directory);
+        assert!(!facts.paths.keys().any(|path| path.ends_with("shadow")));
+    }
+
+    #[test]
+    fn probing_restricts_nothing() {
+        let state = || {
+            let status = fs::read_to_string("/proc/thread-self/status").unwrap();
+            let watched = ["NoNewPrivs:", "Seccomp:", "CapEff:"];
+            let lines = status
+                .lines()
+                .filter(|l| watched.iter().any(|w| l.starts_with(w)));
+            lines.map(str::to_owned).collect::<Vec<_>>()
+        };
+        let before = state();
+        let _ = probe();
+        assert_eq!(state(), before);
+        // A Landlock domain would show as a refused write.
+        let file = std::env::temp_dir().join(format!("kavach-probe-{}", std::process::id()));
+        fs::write(&file, "x").unwrap();
+        fs::remove_file(&file).unwrap();
+    }
+
+    #[test]
+    fn looking_at_paths_tells_files_directories_sockets_and_gaps_apart() {
+        let facts = probe()
+            .looking_at(["/etc/passwd", "/etc", "/dev/null", "/nonexistent/x"].map(Path::new));
+        assert_eq!(facts.kind(Path::new("/etc/passwd")), &PathKind::File);
+        assert_eq!(facts.kind(Path::new("/etc")), &PathKind::Directory);
+        assert_eq!(facts.kind(Path::new("/dev/null")), &PathKind::Special);
+        assert_eq!(facts.kind(Path::new("/nonexistent/x")), &PathKind::Missing);
+    }
+
+    #[test]
+    fn proc_files_are_parsed() {
+        let status = "Name:\tx\nCapEff:\t000001ffffffffff\nCapBnd:\t00000000a80425fb\n";
+        assert_eq!(capability_set(status, "CapEff:"), (1 << 41) - 1);
+        assert_eq!(capability_set(status, "CapBnd:"), 0xa804_25fb);
+        assert_eq!(capability_set("", "CapEff:"), 0);
+        let map = "         0          0 4294967295\n      1000     100000      65536\n";
+        let ranges = id_ranges(map);
+        assert_eq!(
+            ranges[0],
+            IdRange {
+                inside: 0,
+                outside: 0,
+                count: u32::MAX
+            }
+        );
+        assert_eq!(ranges[1].outside, 100_000);
+        assert_eq!(id_ranges("garbage\n1 2\n"), []);
+    }
+}

@@ -1,0 +1,320 @@
+//! What the guest sees of files.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::isolation::Isolation;
+use super::{Identity, MountStep, Owner, ViewPlan, etc};
+use crate::config::Spec;
+use crate::control::Control;
+use crate::error::{KavachError, Result};
+use crate::host::{HostFacts, PathKind};
+use crate::policy::Network;
+
+/// The guest's home.
+pub(super) const HOME: &str = "/home/guest";
+
+/// Directories of the root that hold the system: links into /usr on merged systems, directories
+/// on others.
+const SYSTEM_LINKS: [&str; 6] = ["/bin", "/lib", "/lib32", "/lib64", "/libx32", "/sbin"];
+
+/// The host paths that every plan of a private view asks about, beside those in `/etc`.
+pub const SYSTEM_PATHS: [&str; 7] = [
+    "/usr", "/bin", "/lib", "/lib32", "/lib64", "/libx32", "/sbin",
+];
+
+/// Device nodes that programs cannot do without and that reach nothing of the host's.
+const DEVICES: [&str; 6] = [
+    "/dev/null",
+    "/dev/zero",
+    "/dev/full",
+    "/dev/random",
+    "/dev/urandom",
+    "/dev/tty",
+];
+
+/// Where the scratch tmpfs stands while the view is built.
+const STAGING: &str = "/.scratch";
+
+/// Room for the files of `/etc` and the mount points; the guest's own files belong in scratch.
+const ROOT_BYTES: u64 = 4 << 20;
+/// A directory for each part of 512 read paths, with room to spare.
+const ROOT_INODES: u64 = 16_384;
+
+/// Files of a fresh proc that tell of the host or reach into it. The mount's own `hidepid`
+/// covers processes alone.
+const MASKED_FILES: [&str; 11] = [
+    "/proc/cmdline",
+    "/proc/kallsyms",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/key-users",
+    "/proc/kmsg",
+    "/proc/latency_stats",
+    "/proc/modules",
+    "/proc/sched_debug",
+    "/proc/sysrq-trigger",
+    "/proc/timer_list",
+];
+/// The same for directories: hardware, and what the host's kernel does.
+const MASKED_DIRS: [&str; 3] = ["/proc/acpi", "/proc/scsi", "/proc/driver"];
+/// Parts of proc that programs read and nobody inside may write.
+const READ_ONLY_PROC: [&str; 4] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys"];
+
+/// Plans the view; checks that every read path is there.
+pub(super) fn plan(
+    spec: &Spec,
+    host: &HostFacts,
+    isolation: &Isolation,
+    identity: &Identity,
+) -> Result<ViewPlan> {
+    for (index, path) in spec.policy.filesystem.read.iter().enumerate() {
+        check_present(&format!("filesystem.read[{index}]"), path, host)?;
+    }
+    if !isolation.private_view {
+        return Ok(self::host(
+            isolation.namespaces.pid && isolation.namespaces.mount,
+        ));
+    }
+    let fs = &spec.policy.filesystem;
+    let network = if isolation.namespaces.network {
+        Network::Off
+    } else {
+        Network::On
+    };
+    let mut mounts = system(host);
+    mounts.extend(etc::steps(host, identity, network));
+    mounts.extend(devices(fs.shm_mb << 20));
+    mounts.extend(proc());
+    mounts.extend(scratch(fs.tmp_mb << 20, fs.tmp_inodes));
+    mounts.extend(reads(spec, host)?);
+    Ok(ViewPlan {
+        private_root: true,
+        root_size_bytes: ROOT_BYTES,
+        root_inodes: ROOT_INODES,
+        mounts,
+        read_only_root: spec.policy.asks_for(Control::ReadOnlyRoot),
+    })
+}
+
+/// The host's own files; with a new proc where the processes are not the host's.
+pub(super) fn host(new_proc: bool) -> ViewPlan {
+    let proc = MountStep::Proc {
+        target: "/proc".into(),
+        hidepid: 0,
+    };
+    ViewPlan {
+        private_root: false,
+        root_size_bytes: 0,
+        root_inodes: 0,
+        mounts: if new_proc { vec![proc] } else { Vec::new() },
+        read_only_root: false,
+    }
+}
+
+/// Programs and libraries.
+fn system(host: &HostFacts) -> Vec<MountStep> {
+    let mut out = vec![show("/usr".into(), true)];
+    for path in SYSTEM_LINKS {
+        match host.kind(Path::new(path)) {
+            PathKind::Symlink(link) => {
+                out.push(MountStep::Symlink {
+                    target: path.into(),
+                    link: link.clone(),
+                });
+            }
+            PathKind::Directory => out.push(show(path.into(), true)),
+            _ => {}
+        }
+    }
+    for (target, mode) in [("/run", 0o755), ("/var", 0o755), ("/home", 0o755)] {
+        out.push(dir(target, mode, Owner::Root));
+    }
+    out.push(MountStep::Symlink {
+        target: "/var/run".into(),
+        link: "/run".into(),
+    });
+    out
+}
+
+/// A minimal `/dev`.
+fn devices(shm_bytes: u64) -> Vec<MountStep> {
+    let mut out = vec![dir("/dev", 0o755, Owner::Root)];
+    for device in DEVICES {
+        out.push(MountStep::Bind {
+            source: device.into(),
+            target: device.into(),
+            is_dir: false,
+            read_only: false,
+            allow_dev: true,
+            recursive: false,
+            optional: false,
+        });
+    }
+    let links = [
+        ("/dev/fd", "/proc/self/fd"),
+        ("/dev/stdin", "/proc/self/fd/0"),
+        ("/dev/stdout", "/proc/self/fd/1"),
+        ("/dev/stderr", "/proc/self/fd/2"),
+        ("/dev/ptmx", "pts/ptmx"),
+    ];
+    for (target, link) in links {
+        out.push(MountStep::Symlink {
+            target: target.into(),
+            link: link.into(),
+        });
+    }
+    out.push(MountStep::DevPts {
+        target: "/dev/pts".into(),
+    });
+    out.push(MountStep::Tmpfs {
+        target: "/dev/shm".into(),
+        size_bytes: shm_bytes,
+        inodes: 4096,
+        mode: 0o1777,
+        noexec: true,
+    });
+    out
+}
+
+/// A proc of the sandbox's own, without what tells of the host.
+fn proc() -> Vec<MountStep> {
+    let mut out = vec![MountStep::Proc {
+        target: "/proc".into(),
+        hidepid: 2,
+    }];
+    out.extend(MASKED_FILES.map(|target| MountStep::MaskFile {
+        target: target.into(),
+    }));
+    out.extend(MASKED_DIRS.map(|target| MountStep::MaskDir {
+        target: target.into(),
+    }));
+    out.extend(READ_ONLY_PROC.map(|target| MountStep::ReadOnlyRemount {
+        target: target.into(),
+    }));
+    out
+}
+
+/// One tmpfs shown as `/tmp`, `/var/tmp` and the home, so that one quota holds all three.
+fn scratch(size_bytes: u64, inodes: u64) -> Vec<MountStep> {
+    let parts = [
+        ("tmp", "/tmp", 0o1777),
+        ("var-tmp", "/var/tmp", 0o1777),
+        ("home", HOME, 0o700),
+    ];
+    let staging = Path::new(STAGING);
+    let mut out = vec![MountStep::Tmpfs {
+        target: staging.into(),
+        size_bytes,
+        inodes,
+        mode: 0o755,
+        noexec: false,
+    }];
+    for (part, target, mode) in parts {
+        let source = staging.join(part);
+        out.push(MountStep::Dir {
+            target: source.clone(),
+            mode,
+            owner: Owner::Guest,
+        });
+        out.push(MountStep::BindInside {
+            source,
+            target: target.into(),
+        });
+    }
+    // Repositories shown read-only belong to ids that do not exist inside, and git refuses to
+    // read a repository of somebody else's ("dubious ownership"). Whose hooks could be run is
+    // no question here: the guest is not trusted to begin with.
+    out.push(MountStep::File {
+        target: Path::new(HOME).join(".gitconfig"),
+        mode: 0o644,
+        owner: Owner::Guest,
+        contents: b"[safe]\n\tdirectory = *\n".to_vec(),
+    });
+    out.push(MountStep::Detach {
+        target: staging.into(),
+    });
+    out
+}
+
+/// The read paths, the shorter before the longer.
+fn reads(spec: &Spec, host: &HostFacts) -> Result<Vec<MountStep>> {
+    let mut out: Vec<MountStep> = Vec::new();
+    let mut shown: Vec<&Path> = Vec::new();
+    let mut paths: Vec<(usize, &PathBuf)> =
+        spec.policy.filesystem.read.iter().enumerate().collect();
+    paths.sort_by_key(|(_, path)| *path);
+    for (index, path) in paths {
+        check_place(index, path)?;
+        // What is below something shown already is shown with it.
+        if is_system(path, host) || shown.iter().any(|above| path.starts_with(above)) {
+            continue;
+        }
+        out.push(show(path.clone(), *host.kind(path) == PathKind::Directory));
+        shown.push(path);
+    }
+    Ok(out)
+}
+
+/// Whether a path is in view as part of the system.
+pub(super) fn is_system(path: &Path, host: &HostFacts) -> bool {
+    SYSTEM_PATHS
+        .iter()
+        .any(|system| path.starts_with(system) && host.has(Path::new(system)))
+}
+
+/// Refuses a read path that would cover what is the sandbox's own.
+fn check_place(index: usize, path: &Path) -> Result<()> {
+    let own = ["/etc", "/tmp", "/var/tmp", "/run", HOME, STAGING];
+    let Some(own) = own.into_iter().find(|own| Path::new(own).starts_with(path)) else {
+        return Ok(());
+    };
+    Err(KavachError::invalid(
+        format!("filesystem.read[{index}]"),
+        format!("{path:?} would cover the sandbox's own {own}"),
+        "a path that is not at or above one of the sandbox's own directories",
+        "name the files or directories below it that are needed",
+    ))
+}
+
+/// Whether a read path is there and of a kind that can be shown.
+fn check_present(field: &str, path: &Path, host: &HostFacts) -> Result<()> {
+    let source = match host.kind(path) {
+        PathKind::File | PathKind::Directory | PathKind::Symlink(_) => return Ok(()),
+        PathKind::Missing => io::Error::from(io::ErrorKind::NotFound),
+        PathKind::Unreadable(errno) => io::Error::from_raw_os_error(*errno),
+        PathKind::Special => {
+            return Err(KavachError::invalid(
+                field,
+                format!("{path:?} is a socket, pipe or device"),
+                "a file or directory",
+                "a socket would lead out of the sandbox: name something else",
+            ));
+        }
+    };
+    Err(KavachError::PathMissing {
+        field: field.to_owned(),
+        path: path.to_path_buf(),
+        source,
+    })
+}
+
+fn show(path: PathBuf, is_dir: bool) -> MountStep {
+    MountStep::Bind {
+        source: path.clone(),
+        target: path,
+        is_dir,
+        read_only: true,
+        allow_dev: false,
+        recursive: true,
+        optional: false,
+    }
+}
+
+fn dir(target: &str, mode: u32, owner: Owner) -> MountStep {
+    MountStep::Dir {
+        target: target.into(),
+        mode,
+        owner,
+    }
+}
