@@ -1,2 +1,3 @@
 //! Run untrusted code behind an isolation you choose, and know how strong it is.
 #![forbid(unsafe_code)]
+pub mod seccomp;
