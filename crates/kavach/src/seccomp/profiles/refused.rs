@@ -37,7 +37,8 @@ pub(super) static MOUNTS: Group = Group {
 pub(super) static OTHER_PROCESSES: Group = Group {
     name: "other processes",
     reason: "reading, steering or robbing another process, the agent first of all; also kernel \
-             address leaks (kcmp, move_pages: CVE-2017-14140). Debuggers do not run inside",
+             address leaks (kcmp, move_pages: CVE-2017-14140). Debuggers and \
+             LeakSanitizer do not run inside",
     rules: &[refuse(&[
         ptrace,
         process_vm_readv,

@@ -54,7 +54,8 @@ pub(super) static SOCKET_BASIC: Group = Group {
 pub(super) static SOCKET_STRICT: Group = Group {
     name: "socket",
     reason: "none without a network, TCP and UDP with one; never a unix socket, whose path leads \
-             to the host's services, and no netlink",
+             to the host's services, and no netlink. Python's multiprocessing managers and its \
+             forkserver start method listen on one and so need basic; fork and spawn run",
     rules: &[allow(&[socket])
         .when(&[
             int(0).any_of(INTERNET),
