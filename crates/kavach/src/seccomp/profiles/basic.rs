@@ -15,7 +15,7 @@ pub(in crate::seccomp) static BASIC: Profile = Profile {
         &files::FILE_CREATION,
         &files::FILE_MODES,
         &files::SPECIAL_FILES,
-        &files::FCNTL,
+        &files::FCNTL_BASIC,
         &files::WAITING,
         &files::SYNC_ALL_BASIC,
         &files::KERNEL_AIO_BASIC,

@@ -137,16 +137,32 @@ pub(super) static SPECIAL_FILES: Group = Group {
     ],
 };
 
-/// Commands that reach beyond the descriptor.
-const FCNTL_OUTWARD: &[u64] = &[F_SETOWN, F_SETOWN_EX, F_SETSIG, F_SETLEASE, F_NOTIFY];
-
-pub(super) static FCNTL: Group = Group {
+pub(super) static FCNTL_BASIC: Group = Group {
     name: "fcntl",
     reason: "descriptor flags and locks; not the commands that send signals to whom a shared \
-             descriptor names (SIGIO owner, O_ASYNC, dnotify), and not leases, which make the \
-             host wait when it opens a shared file",
+             descriptor names (SIGIO owner, O_ASYNC), and not leases, which make the host wait \
+             when it opens a shared file",
     rules: &[
-        refuse(&[fcntl]).when(&[int(1).any_of(FCNTL_OUTWARD)]),
+        refuse(&[fcntl]).when(&[int(1).any_of(&[F_SETOWN, F_SETOWN_EX, F_SETSIG, F_SETLEASE])]),
+        refuse(&[fcntl]).when(&[
+            int(1).any_of(&[F_SETFL]),
+            int(2).masked(O_ASYNC).none_of(&[0]),
+        ]),
+        allow(&[fcntl]),
+    ],
+};
+
+pub(super) static FCNTL_STRICT: Group = Group {
+    name: "fcntl",
+    reason: "as in basic, and no dnotify, which inotify replaced",
+    rules: &[
+        refuse(&[fcntl]).when(&[int(1).any_of(&[
+            F_SETOWN,
+            F_SETOWN_EX,
+            F_SETSIG,
+            F_SETLEASE,
+            F_NOTIFY,
+        ])]),
         refuse(&[fcntl]).when(&[
             int(1).any_of(&[F_SETFL]),
             int(2).masked(O_ASYNC).none_of(&[0]),

@@ -15,7 +15,7 @@ pub(in crate::seccomp) static STRICT: Profile = Profile {
         &files::FILE_CREATION,
         &files::FILE_MODES,
         &files::SPECIAL_FILES,
-        &files::FCNTL,
+        &files::FCNTL_STRICT,
         &files::WAITING,
         &files::SYNC_ALL_STRICT,
         &files::KERNEL_AIO_STRICT,
