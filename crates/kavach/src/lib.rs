@@ -27,3 +27,4 @@ pub use lifecycle::SandboxState;
 pub use policy::SandboxPolicy;
 pub use result::{ExecResult, Termination, Verdict};
 pub use scoring::StrengthScore;
+pub mod seccomp;
