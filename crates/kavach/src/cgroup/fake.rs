@@ -202,6 +202,10 @@ fn v1_files(dir: &Path, controllers: &str) {
     {
         files.iter().for_each(|(file, value)| put(dir, file, value));
     }
+    // A kernel that was booted with swapaccount=0.
+    if controllers.contains("noswap") {
+        fs::remove_file(dir.join("memory.memsw.limit_in_bytes")).unwrap();
+    }
 }
 
 fn v2_files(dir: &Path, controllers: &str) {

@@ -97,7 +97,14 @@ impl Leaf {
 
     /// What this leaf has used.
     pub(crate) fn usage(&self) -> Usage {
-        stats::usage(self.io, &self.dirs)
+        let usage = stats::usage(self.io, &self.dirs);
+        // A refused fork raises the peak of the leaf by one before the guest
+        // group, which holds the limit, refuses it; that group's does not rise.
+        let guest_peak = stats::usage(self.io, &self.guest).pids_peak;
+        Usage {
+            pids_peak: usage.pids_peak.min(guest_peak),
+            ..usage
+        }
     }
 
     /// Limits hit since this leaf was made. OOM kills are those of this leaf;
@@ -115,6 +122,7 @@ impl Leaf {
             },
             ..group
         }
+        .with_oom_as_hit()
     }
 
     /// Removes the leaf. A second call is no error.

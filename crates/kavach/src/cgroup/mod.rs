@@ -37,6 +37,8 @@ mod fake;
 #[cfg(test)]
 mod fake_tests;
 #[cfg(test)]
+mod probe_tests;
+#[cfg(test)]
 mod real;
 
 use std::fmt;

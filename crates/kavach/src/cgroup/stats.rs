@@ -35,7 +35,10 @@ pub(crate) struct Usage {
 pub(crate) struct Events {
     /// Processes killed for want of memory.
     pub(crate) oom_kills: Option<u64>,
-    /// Times the memory limit was hit, most of them survived by reclaim.
+    /// Times the memory limit was hit, most of them survived by reclaim. A
+    /// lower bound on version 1 with swap denied: Linux 6.18 (seen) counts
+    /// failures of `memory.limit_in_bytes` only, and it is
+    /// `memory.memsw.limit_in_bytes` that fails first.
     pub(crate) memory_limit_hits: Option<u64>,
     /// Forks refused.
     pub(crate) pids_limit_hits: Option<u64>,
@@ -57,6 +60,16 @@ impl Events {
             pids_limit_hits: delta(self.pids_limit_hits, earlier.pids_limit_hits),
             nr_throttled: delta(self.nr_throttled, earlier.nr_throttled),
             throttled_us: delta(self.throttled_us, earlier.throttled_us),
+        }
+    }
+
+    /// Who was killed for want of memory has hit the limit, whether or not
+    /// this kernel counted it.
+    pub(super) fn with_oom_as_hit(self) -> Self {
+        let memory_limit_hits = self.memory_limit_hits.max(self.oom_kills);
+        Self {
+            memory_limit_hits,
+            ..self
         }
     }
 }
@@ -149,7 +162,7 @@ pub(super) fn limit_events(io: &dyn ControlFiles, guest: &[Dir]) -> Events {
     if let Some(memory) = Reader::of(io, guest, Controller::Memory) {
         events.memory_limit_hits = match memory.dir.version {
             // With memory and memory+swap capped at the same value the kernel
-            // charges, and fails, the second one first.
+            // charges, and fails, the second one first (older kernels count it).
             Version::V1 => memory.number("memory.failcnt").map(|hits: u64| {
                 hits.saturating_add(memory.number("memory.memsw.failcnt").unwrap_or(0))
             }),
@@ -211,7 +224,7 @@ pub(super) fn group_events(io: &dyn ControlFiles, guest: &[Dir]) -> Events {
     if find(guest, Controller::Pids).is_some_and(|dir| dir.version == Version::V1) {
         events.pids_limit_hits = sum(Controller::Pids, &|dirs| fork_failures(io, dirs));
     }
-    events
+    events.with_oom_as_hit()
 }
 
 #[cfg(test)]
