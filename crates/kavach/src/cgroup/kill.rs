@@ -4,7 +4,7 @@
 //! group is frozen first, so that nothing forks between the listing and the
 //! signals; on version 1 a SIGKILL waits for the thaw, so each round thaws.
 
-use std::io;
+use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
@@ -12,8 +12,8 @@ use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, getpid, pidfd_open, pidfd_send_signal};
 
 use super::error::CgroupError;
-use super::files::{ControlFiles, write};
-use super::tree::{Dir, pids, walk};
+use super::files::ControlFiles;
+use super::tree::{Dir, is_gone, pids, walk};
 use super::{Controller, Version};
 
 /// Rounds of killing before giving up: about one second in all.
@@ -62,10 +62,12 @@ pub(super) fn kill(io: &dyn ControlFiles, dirs: &[Dir]) -> Result<KillOutcome, C
                     }
                     kill_frozen(io, dirs, dir)?;
                 }
-                // A frozen version 2 process dies without a thaw.
                 Some(dir) => {
-                    let _ = io.write(&dir.path.join("cgroup.freeze"), "1");
-                    signal_all(io, dirs)?;
+                    // Without the kernel's kill; a frozen process of version 2
+                    // dies without a thaw, but the group may be used again.
+                    set(io, &dir.path.join("cgroup.freeze"), "1")?;
+                    let signalled = signal_all(io, dirs);
+                    set(io, &dir.path.join("cgroup.freeze"), "0").and(signalled)?;
                 }
                 None => {
                     block_forks(io, dirs);
@@ -88,18 +90,33 @@ fn kill_in_kernel(io: &dyn ControlFiles, dirs: &[Dir]) -> Result<bool, CgroupErr
     let Some(dir) = dirs.iter().find(|dir| dir.version == Version::V2) else {
         return Ok(false);
     };
-    match write(io, &dir.path.join("cgroup.kill"), "1") {
+    let path = dir.path.join("cgroup.kill");
+    match io.write(&path, "1") {
         Ok(()) => Ok(true),
-        Err(CgroupError::Write { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
-            Ok(false)
-        }
-        Err(error) => Err(error),
+        Err(error) if is_gone(&error) => Ok(false),
+        Err(source) => Err(CgroupError::Write {
+            path,
+            value: "1".to_owned(),
+            source,
+        }),
+    }
+}
+
+/// Writes a control file, unless its group is gone with all its processes.
+fn set(io: &dyn ControlFiles, path: &Path, value: &str) -> Result<(), CgroupError> {
+    match io.write(path, value) {
+        Err(source) if !is_gone(&source) => Err(CgroupError::Write {
+            path: path.to_owned(),
+            value: value.to_owned(),
+            source,
+        }),
+        Ok(()) | Err(_) => Ok(()),
     }
 }
 
 /// One round with the version 1 freezer. Thaws whatever happens in between.
 fn kill_frozen(io: &dyn ControlFiles, dirs: &[Dir], freezer: &Dir) -> Result<(), CgroupError> {
-    let frozen = write(io, &freezer.path.join("freezer.state"), "FROZEN");
+    let frozen = set(io, &freezer.path.join("freezer.state"), "FROZEN");
     if frozen.is_ok() {
         await_frozen(io, freezer);
     }
@@ -109,10 +126,10 @@ fn kill_frozen(io: &dyn ControlFiles, dirs: &[Dir], freezer: &Dir) -> Result<(),
 }
 
 /// Opens the version 1 freezers at and below `dir`.
-pub(super) fn thaw_tree(io: &dyn ControlFiles, dir: &Dir) -> Result<(), CgroupError> {
+fn thaw_tree(io: &dyn ControlFiles, dir: &Dir) -> Result<(), CgroupError> {
     let mut result = Ok(());
     for path in walk(&dir.path) {
-        result = result.and(write(io, &path.join("freezer.state"), "THAWED"));
+        result = result.and(set(io, &path.join("freezer.state"), "THAWED"));
     }
     result
 }

@@ -70,7 +70,8 @@ impl Limits {
             if !(1_000..=1_000_000).contains(&period_us) {
                 return invalid("cpu_quota.period_us", period_us, "must be 1000 to 1000000");
             }
-            // max_bw_runtime_us of kernel/sched/core.c.
+            // More CPUs than a machine has, and below the kernel's own ceiling
+            // (max_bw_runtime_us of kernel/sched/core.c).
             if !(1_000..=(1 << 44) / 1000).contains(&quota_us) {
                 return invalid(
                     "cpu_quota.quota_us",

@@ -178,6 +178,13 @@ pub(super) fn remove(io: &dyn ControlFiles, dirs: &[Dir]) -> (usize, Result<(), 
     (removed, first)
 }
 
+/// Whether the group of a file was removed: before the file was opened, or
+/// (`ENODEV`) after.
+pub(super) fn is_gone(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound
+        || error.raw_os_error() == Some(rustix::io::Errno::NODEV.raw_os_error())
+}
+
 /// The processes at and below `dirs`, each once, in rising order. A process of
 /// another pid namespace reads as 0.
 pub(super) fn pids(io: &dyn ControlFiles, dirs: &[Dir]) -> Result<Vec<i32>, CgroupError> {
@@ -190,10 +197,7 @@ pub(super) fn pids(io: &dyn ControlFiles, dirs: &[Dir]) -> Result<Vec<i32>, Cgro
                 let whole = text.rfind('\n').map_or("", |end| &text[..end]);
                 pids.extend(whole.lines().filter_map(|line| line.parse::<i32>().ok()));
             }
-            // ENODEV: the group was removed after its file was opened.
-            Err(error)
-                if error.kind() == io::ErrorKind::NotFound
-                    || error.raw_os_error() == Some(rustix::io::Errno::NODEV.raw_os_error()) => {}
+            Err(error) if is_gone(&error) => {}
             Err(source) => return Err(CgroupError::Read { path, source }),
         }
     }
