@@ -28,3 +28,8 @@ pub use policy::SandboxPolicy;
 pub use result::{ExecResult, Termination, Verdict};
 pub use scoring::StrengthScore;
 pub mod seccomp;
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "the process backend will use it")
+)]
+pub(crate) mod cgroup;

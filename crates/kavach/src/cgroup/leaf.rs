@@ -1,0 +1,136 @@
+//! The group of one command.
+
+use std::fs::OpenOptions;
+use std::os::fd::OwnedFd;
+
+use super::error::CgroupError;
+use super::files::ControlFiles;
+use super::kill::{self, KillOutcome};
+use super::limits::set_and_check;
+use super::stats::{self, Events, Usage};
+use super::tree::{self, Dir, Made};
+use super::{Controller, Version};
+
+/// The group of one command, below the guest group that holds the limits.
+///
+/// Dropping it does nothing: kill it, read its counters, then remove it.
+#[derive(Debug)]
+pub(crate) struct Leaf {
+    io: &'static dyn ControlFiles,
+    dirs: Vec<Dir>,
+    guest: Vec<Dir>,
+    /// Counters of the guest group when this leaf was made.
+    at_start: Events,
+}
+
+impl Leaf {
+    /// Makes `exec.<id>` below `guest` in every hierarchy.
+    pub(super) fn create(
+        io: &'static dyn ControlFiles,
+        guest: &[Dir],
+        id: u64,
+    ) -> Result<Self, CgroupError> {
+        let dirs: Vec<_> = guest
+            .iter()
+            .map(|dir| dir.child(&format!("exec.{id}")))
+            .collect();
+        let mut made = Made::new(io);
+        for dir in &dirs {
+            made.dir(&dir.path)?;
+            if dir.version == Version::V2 && dir.has(Controller::Memory) {
+                // Half a command is no use: its processes die together.
+                let file = dir.path.join("memory.oom.group");
+                set_and_check(io, &file, "1", Controller::Memory)?;
+            }
+        }
+        let at_start = stats::limit_events(io, guest);
+        made.keep();
+        Ok(Self {
+            io,
+            dirs,
+            guest: guest.to_vec(),
+            at_start,
+        })
+    }
+
+    /// One write-only, close-on-exec descriptor of `cgroup.procs` for each
+    /// hierarchy. Who writes `0` to all of them is in this leaf from then on.
+    ///
+    /// # Errors
+    /// [`CgroupError::Read`] naming the file that cannot be opened.
+    pub(crate) fn procs_fds(&self) -> Result<Vec<OwnedFd>, CgroupError> {
+        let open = |dir: &Dir| {
+            let path = dir.path.join("cgroup.procs");
+            match OpenOptions::new().write(true).open(&path) {
+                Ok(file) => Ok(OwnedFd::from(file)),
+                Err(source) => Err(CgroupError::Read { path, source }),
+            }
+        };
+        self.dirs.iter().map(open).collect()
+    }
+
+    /// Kills everything in this leaf; blocks for about a second at most. Read
+    /// [`events`](Self::events) before: on a host without a freezer, forks
+    /// are refused while killing, and that counts.
+    ///
+    /// # Errors
+    /// A control file cannot be read or written, or a signal is refused.
+    pub(crate) fn kill(&self) -> Result<KillOutcome, CgroupError> {
+        kill::kill(self.io, &self.dirs)
+    }
+
+    /// The processes of this leaf, 0 for one outside this pid namespace.
+    ///
+    /// # Errors
+    /// [`CgroupError::Read`].
+    pub(crate) fn pids(&self) -> Result<Vec<i32>, CgroupError> {
+        tree::pids(self.io, &self.dirs)
+    }
+
+    /// Whether no process is left. Zombies do not count.
+    ///
+    /// # Errors
+    /// [`CgroupError::Read`].
+    pub(crate) fn is_empty(&self) -> Result<bool, CgroupError> {
+        Ok(self.pids()?.is_empty())
+    }
+
+    /// What this leaf has used.
+    pub(crate) fn usage(&self) -> Usage {
+        let usage = stats::usage(self.io, &self.dirs);
+        // A refused fork raises the peak of the leaf by one before the guest
+        // group, which holds the limit, refuses it; that group's does not rise.
+        let guest_peak = stats::usage(self.io, &self.guest).pids_peak;
+        Usage {
+            pids_peak: usage.pids_peak.min(guest_peak),
+            ..usage
+        }
+    }
+
+    /// Limits hit since this leaf was made. OOM kills are those of this leaf;
+    /// the other counters belong to the guest group, so that of commands that
+    /// run at once each sees the hits of all.
+    pub(crate) fn events(&self) -> Events {
+        let group = stats::limit_events(self.io, &self.guest).since(self.at_start);
+        let own_forks = stats::fork_failures(self.io, &self.dirs);
+        Events {
+            oom_kills: stats::oom_kills(self.io, &self.dirs),
+            // The kernel counts each refused fork in one of the two.
+            pids_limit_hits: match (group.pids_limit_hits, own_forks) {
+                (Some(group), Some(own)) => Some(group.saturating_add(own)),
+                (group, own) => group.or(own),
+            },
+            ..group
+        }
+        .with_oom_as_hit()
+    }
+
+    /// Removes the leaf. A second call is no error.
+    ///
+    /// # Errors
+    /// [`CgroupError::Busy`] while a process is left: the kernel lets a group
+    /// go a moment after its last process, so try again.
+    pub(crate) fn remove(&self) -> Result<(), CgroupError> {
+        tree::remove(self.io, &self.dirs).1
+    }
+}

@@ -1,0 +1,55 @@
+//! Collecting what a dead host left.
+
+use std::fs;
+use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
+
+use super::super::gc::{clean, stale};
+use super::super::limits::Limits;
+use super::super::name::Owner;
+use super::{SPIN, Scratch, Shell, host, until};
+
+/// An owner that is dead by now.
+fn dead_owner() -> Owner {
+    let shell = Shell::new("exit");
+    let stat = fs::read_to_string(format!("/proc/{}/stat", shell.0.id())).unwrap();
+    let (_, rest) = stat.rsplit_once(')').unwrap();
+    let start_time = rest.split_whitespace().nth(19).unwrap().parse().unwrap();
+    Owner {
+        pid: shell.0.id(),
+        start_time,
+        ..Owner::current(0, "gc").unwrap()
+    }
+}
+
+#[test]
+fn the_frozen_group_of_a_dead_owner_is_collected_and_a_live_one_is_not() {
+    let Some(support) = host() else { return };
+    let alive = Scratch::new(&support, &Limits::default());
+    let owner = dead_owner();
+    let dead = Scratch::named(&support, &Limits::default(), &owner);
+    let leaf = dead.group.leaf(1).unwrap();
+    let mut shell = Shell::start_in(SPIN, &leaf);
+    dead.group.freeze().unwrap();
+    until("the guest to freeze", || dead.group.frozen().unwrap());
+
+    let found = stale(&support);
+    assert!(
+        found
+            .iter()
+            .all(|stale| stale.owner.to_string() != alive.name)
+    );
+    let stale = found.iter().find(|stale| stale.owner == owner).unwrap();
+    assert_eq!(stale.paths().count(), dead.bases.len());
+    let cleaned = clean(stale).unwrap();
+    assert_eq!(cleaned.killed, 1);
+    assert_eq!(
+        cleaned.removed,
+        4 * dead.bases.len(),
+        "name, agent, guest and one leaf each"
+    );
+    assert_eq!(shell.end().signal(), Some(9));
+    assert_eq!(dead.dirs(), <[PathBuf; 0]>::default());
+    assert_eq!(clean(stale).unwrap().removed, 0, "twice is no error");
+    alive.end();
+}
