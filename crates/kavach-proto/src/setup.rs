@@ -53,6 +53,8 @@ pub mod attr {
     pub const NO_EXEC: u32 = 1 << 2;
     /// A missing source or target is no error.
     pub const OPTIONAL: u32 = 1 << 3;
+    /// What is made belongs to the guest, not to root inside.
+    pub const GUEST_OWNED: u32 = 1 << 4;
 }
 
 /// What a mount operation makes.
@@ -69,7 +71,7 @@ pub enum MountKind {
     Bind = 4,
     /// A tmpfs of `size` bytes and `inodes` inodes.
     Tmpfs = 5,
-    /// The pid namespace's own proc, hiding other users' processes.
+    /// The pid namespace's own proc; `mode` is its `hidepid`.
     Proc = 6,
     /// A new devpts instance.
     DevPts = 7,
@@ -81,10 +83,13 @@ pub enum MountKind {
     ReadOnly = 10,
     /// `source`, a path inside the new root, shown at `target` as well.
     BindInside = 11,
+    /// The mount at `target` is taken out of sight and its directory removed; what was bound
+    /// from it stays.
+    Detach = 12,
 }
 
 impl MountKind {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::Dir,
         Self::Symlink,
         Self::File,
@@ -96,6 +101,7 @@ impl MountKind {
         Self::MaskDir,
         Self::ReadOnly,
         Self::BindInside,
+        Self::Detach,
     ];
 }
 
@@ -206,6 +212,10 @@ pub struct SetupReader<'a> {
     pub mapping: Mapping,
     /// Host name inside.
     pub hostname: &'a CStr,
+    /// Bytes of the private root's own tmpfs.
+    pub root_size: u64,
+    /// Inodes of the same.
+    pub root_inodes: u64,
     /// How many mount operations.
     pub mount_count: usize,
     mounts: Reader<'a>,
@@ -253,6 +263,7 @@ impl<'a> SetupReader<'a> {
             gid: r.u32()?,
         };
         let hostname = r.cstr()?;
+        let (root_size, root_inodes) = (r.u64()?, r.u64()?);
         let mount_count = r.count(MAX_MOUNTS)?;
         let mounts = r;
         for _ in 0..mount_count {
@@ -291,6 +302,8 @@ impl<'a> SetupReader<'a> {
             flags,
             mapping,
             hostname,
+            root_size,
+            root_inodes,
             mount_count,
             mounts,
             rlimits,
@@ -343,7 +356,8 @@ pub struct SetupWriter {
 #[cfg(feature = "alloc")]
 impl SetupWriter {
     /// Writes the head. The sections follow in the order of the methods below, each once.
-    pub fn new(flags: u32, m: &Mapping, hostname: &[u8]) -> Self {
+    /// `root` is the size in bytes and the inodes of the private root's own tmpfs.
+    pub fn new(flags: u32, m: &Mapping, hostname: &[u8], root: (u64, u64)) -> Self {
         let mut out = alloc::vec::Vec::with_capacity(16 << 10);
         out.u32(flags);
         out.u8(m.kind as u8);
@@ -359,6 +373,8 @@ impl SetupWriter {
             out.u32(v);
         }
         out.cstr(hostname);
+        out.u64(root.0);
+        out.u64(root.1);
         Self { out }
     }
 

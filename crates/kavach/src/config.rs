@@ -2,7 +2,9 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use crate::audit::AuditHook;
 use crate::backend::Backend;
 use crate::command::{check_env, set_env};
 use crate::credential::{CredentialProxy, Injections, SecretRef};
@@ -30,6 +32,7 @@ pub struct SandboxConfig {
     env: Vec<(OsString, OsString)>,
     credentials: CredentialProxy,
     secrets: Vec<SecretRef>,
+    hooks: Vec<Arc<dyn AuditHook>>,
 }
 
 impl SandboxConfig {
@@ -46,6 +49,7 @@ impl SandboxConfig {
                 env: Vec::new(),
                 credentials: CredentialProxy::new(),
                 secrets: Vec::new(),
+                hooks: Vec::new(),
             },
         }
     }
@@ -84,6 +88,12 @@ impl SandboxConfig {
     #[must_use]
     pub fn secrets(&self) -> &[SecretRef] {
         &self.secrets
+    }
+
+    /// The hooks, in the order in which they are asked.
+    #[must_use]
+    pub fn hooks(&self) -> &[Arc<dyn AuditHook>] {
+        &self.hooks
     }
 
     /// Checks everything that can be known without the host, and resolves the secrets.
@@ -249,6 +259,14 @@ impl SandboxConfigBuilder {
     #[must_use]
     pub fn output_limit_kb(mut self, output_kb: u64) -> Self {
         self.config.policy.limits.output_kb = output_kb;
+        self
+    }
+
+    /// Adds a hook that sees every act and may forbid it. Hooks are asked in the order of these
+    /// calls.
+    #[must_use]
+    pub fn hook(mut self, hook: Arc<dyn AuditHook>) -> Self {
+        self.config.hooks.push(hook);
         self
     }
 

@@ -72,6 +72,12 @@ pub enum Control {
 }
 
 impl Control {
+    /// Whether kavach's supervisor holds it, outside the sandbox, on every backend.
+    #[must_use]
+    pub const fn is_supervised(self) -> bool {
+        matches!(self, Self::Output | Self::WallTime | Self::Credentials)
+    }
+
     /// Every control, in the order of a report.
     pub const ALL: [Control; 26] = [
         Control::SyscallFilter,

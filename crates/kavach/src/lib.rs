@@ -1,7 +1,10 @@
 //! Run untrusted code behind an isolation you choose, and know how strong it is.
 #![forbid(unsafe_code)]
 
+mod agent;
+pub mod audit;
 pub mod backend;
+mod cgroup;
 pub mod command;
 pub mod config;
 pub mod control;
@@ -15,8 +18,13 @@ pub mod plan;
 pub mod policy;
 mod policy_file;
 pub mod result;
+pub mod sandbox;
 pub mod scoring;
+pub mod seccomp;
+mod supervise;
+mod supervisor;
 
+pub use audit::{AuditEvent, AuditHook, AuditKind, Decision};
 pub use backend::Backend;
 pub use command::{Command, IntoCommand, Stdin};
 pub use config::{SandboxConfig, SandboxConfigBuilder, Spec};
@@ -26,10 +34,5 @@ pub use error::{KavachError, Result};
 pub use lifecycle::SandboxState;
 pub use policy::SandboxPolicy;
 pub use result::{ExecResult, Termination, Verdict};
+pub use sandbox::{Child, Sandbox, SandboxHandle};
 pub use scoring::StrengthScore;
-pub mod seccomp;
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "the process backend will use it")
-)]
-pub(crate) mod cgroup;

@@ -82,7 +82,7 @@ fn build(channel: &Channel, frame: &Frame) -> Result<core::convert::Infallible, 
         sys::exit(1);
     }
     drop(wait);
-    become_guest(&setup).at(Step::Identity)?;
+    become_root_inside(&setup).at(Step::Identity)?;
     die_with_parent()?;
     sys::setsid().at(Step::Session)?;
     if setup.has(flag::NEW_UTS) {
@@ -97,6 +97,7 @@ fn build(channel: &Channel, frame: &Frame) -> Result<core::convert::Infallible, 
     };
     if setup.has(flag::NEW_MOUNT) {
         view::build(&setup, sources)?;
+        sys::chdir(c"/").at(Step::Pivot)?;
     }
     finish(channel, &setup)
 }
@@ -105,6 +106,9 @@ fn build(channel: &Channel, frame: &Frame) -> Result<core::convert::Infallible, 
 fn finish(channel: &Channel, setup: &SetupReader<'_>) -> Result<core::convert::Infallible, Failed> {
     let guest = Guest::prepare(setup)?;
     if setup.has(flag::DROP_PRIVILEGES) {
+        lock_securebits().at(Step::Capabilities)?;
+        // With its set-user-ID fix-ups locked off this changes no capability set.
+        become_guest(setup).at(Step::Identity)?;
         drop_privileges().at(Step::Capabilities)?;
         sys::prctl(PR_SET_NO_NEW_PRIVS, 1, 0).at(Step::NoNewPrivs)?;
     }
@@ -225,24 +229,42 @@ fn write_proc(pid: u32, file: &[u8], parts: &[&[u8]]) -> Res<()> {
     sys::write(fd.0, text.as_bytes()).map(drop)
 }
 
-fn become_guest(setup: &SetupReader<'_>) -> Res<()> {
+/// Id 0 of the sandbox's range builds the view, so that what the guest shall not own is not the
+/// guest's. Where only the caller's own id is mapped, it is the guest's id from here on.
+fn become_root_inside(setup: &SetupReader<'_>) -> Res<()> {
     let m = &setup.mapping;
     match m.kind {
-        MapKind::None => return Ok(()),
-        // The groups of root on the host stay behind. An ordinary user's cannot be dropped:
-        // setgroups is denied in its namespace. They show as "nogroup" inside.
-        MapKind::Range => sys::clear_groups()?,
-        MapKind::Single => {}
+        MapKind::None => Ok(()),
+        // The groups of root on the host stay behind.
+        MapKind::Range => {
+            sys::clear_groups()?;
+            sys::set_ids(0, 0)
+        }
+        // An ordinary user's groups cannot be dropped: setgroups is denied in its namespace.
+        // They show as "nogroup" inside.
+        MapKind::Single => sys::set_ids(m.uid, m.gid),
     }
-    sys::set_ids(m.uid, m.gid)
 }
 
-/// No capability in any set, and no way to get one back, even by executing as uid 0.
-fn drop_privileges() -> Res<()> {
+fn become_guest(setup: &SetupReader<'_>) -> Res<()> {
+    let m = &setup.mapping;
+    if m.kind == MapKind::Range {
+        sys::set_ids(m.uid, m.gid)
+    } else {
+        Ok(())
+    }
+}
+
+/// Executing as uid 0 gives no capability (capabilities(7), "The securebits flags").
+fn lock_securebits() -> Res<()> {
     // NOROOT, NO_SETUID_FIXUP, NO_CAP_AMBIENT_RAISE, each locked, and KEEP_CAPS locked off.
     const SECUREBITS: usize = 0xef;
+    sys::prctl(PR_SET_SECUREBITS, SECUREBITS, 0).map(drop)
+}
+
+/// No capability in any set.
+fn drop_privileges() -> Res<()> {
     const CLEAR_ALL: usize = 4;
-    sys::prctl(PR_SET_SECUREBITS, SECUREBITS, 0)?;
     sys::prctl(PR_CAP_AMBIENT, CLEAR_ALL, 0)?;
     for capability in 0..64 {
         match sys::prctl(PR_CAPBSET_DROP, capability, 0) {

@@ -71,6 +71,7 @@ mod nr {
     pub(super) const GETDENTS64: usize = 217;
     pub(super) const OPENAT: usize = 257;
     pub(super) const MKDIRAT: usize = 258;
+    pub(super) const FCHOWNAT: usize = 260;
     pub(super) const UNLINKAT: usize = 263;
     pub(super) const SYMLINKAT: usize = 266;
     pub(super) const PPOLL: usize = 271;
@@ -871,6 +872,31 @@ pub(crate) fn rmdir(dir: &Fd, name: &CStr) -> Res<()> {
         sign(dir.0),
         name.as_ptr(),
         AT_REMOVEDIR
+    )
+    .map(drop)
+}
+
+/// Takes a mount out of sight; `name` is relative to the working directory.
+pub(crate) fn unmount(name: &CStr) -> Res<()> {
+    const MNT_DETACH_NOFOLLOW: usize = 2 | 8;
+    call!(
+        "name is a C string",
+        nr::UMOUNT2,
+        name.as_ptr(),
+        MNT_DETACH_NOFOLLOW
+    )
+    .map(drop)
+}
+
+pub(crate) fn chown(what: &Fd, uid: u32, gid: u32) -> Res<()> {
+    call!(
+        "an empty path",
+        nr::FCHOWNAT,
+        sign(what.0),
+        c"".as_ptr(),
+        uid,
+        gid,
+        AT_EMPTY_PATH
     )
     .map(drop)
 }

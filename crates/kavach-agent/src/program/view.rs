@@ -7,7 +7,7 @@
 
 use core::ffi::CStr;
 
-use kavach_proto::{MAX_MOUNTS, MountKind, MountOp, SetupReader, Step, attr, flag};
+use kavach_proto::{MAX_MOUNTS, MapKind, MountKind, MountOp, SetupReader, Step, attr, flag};
 
 use super::channel::{At, Failed};
 use super::sys::{self, AT_FDCWD, EEXIST, EINVAL, ENAMETOOLONG, ENOENT, ENOTDIR, Errno, Fd, Res};
@@ -80,12 +80,18 @@ fn attributes(attrs: u32) -> u64 {
     set
 }
 
+/// Who `Dir` and `File` entries for the guest are given to; `None` where only one id exists.
+fn guest_ids(setup: &SetupReader<'_>) -> Option<(u32, u32)> {
+    let mapping = &setup.mapping;
+    (mapping.kind == MapKind::Range).then_some((mapping.uid, mapping.gid))
+}
+
 /// Builds the view of `setup` and, where it asks for a private root, moves into it.
 pub(crate) fn build(setup: &SetupReader<'_>, mut sources: Sources) -> Result<(), Failed> {
     sys::make_mounts_private().at(Step::Propagation)?;
     let private = setup.has(flag::PRIVATE_ROOT);
     let root = if private {
-        new_root().at(Step::NewRoot)?
+        new_root(setup).at(Step::NewRoot)?
     } else {
         sys::open(AT_FDCWD, c"/", sys::O_PATH | sys::O_DIRECTORY).at(Step::NewRoot)?
     };
@@ -94,6 +100,11 @@ pub(crate) fn build(setup: &SetupReader<'_>, mut sources: Sources) -> Result<(),
         match show(&root, &op, source) {
             Err(ENOENT | ENOTDIR) if op.attrs & attr::OPTIONAL != 0 => {}
             done => done.at_index(Step::Mount, index)?,
+        }
+        if let (true, Some((uid, gid))) = (op.attrs & attr::GUEST_OWNED != 0, guest_ids(setup)) {
+            existing(&root, op.target)
+                .and_then(|made| sys::chown(&made, uid, gid))
+                .at_index(Step::Mount, index)?;
         }
     }
     if private {
@@ -109,13 +120,15 @@ pub(crate) fn build(setup: &SetupReader<'_>, mut sources: Sources) -> Result<(),
 
 /// A small tmpfs, mounted on some directory of the host that exists; nothing of it is left once
 /// the old root is gone.
-fn new_root() -> Res<Fd> {
-    const LARGEST: (&CStr, &CStr) = (c"size", c"16m");
-    let root = sys::new_filesystem(
-        c"tmpfs",
-        &[LARGEST, (c"nr_inodes", c"16k"), (c"mode", c"0755")],
-        sys::MOUNT_ATTR_NOSUID | sys::MOUNT_ATTR_NODEV,
-    )?;
+fn new_root(setup: &SetupReader<'_>) -> Res<Fd> {
+    let (mut size, mut inodes) = (Digits::new(), Digits::new());
+    let options = [
+        (c"size", size.decimal(setup.root_size)),
+        (c"nr_inodes", inodes.decimal(setup.root_inodes)),
+        (c"mode", c"0755"),
+    ];
+    let attrs = sys::MOUNT_ATTR_NOSUID | sys::MOUNT_ATTR_NODEV;
+    let root = sys::new_filesystem(c"tmpfs", &options, attrs)?;
     let mut last = ENOENT;
     for place in [c"/tmp", c"/usr", c"/etc"] {
         match sys::open(AT_FDCWD, place, sys::O_PATH | sys::O_DIRECTORY)
@@ -161,8 +174,9 @@ fn show(root: &Fd, op: &MountOp<'_>, source: Option<Fd>) -> Res<()> {
         }
         MountKind::Proc => {
             let noexec = attributes(attr::NO_EXEC);
-            // hidepid=2: other users' processes, and those that may not be traced, do not show.
-            let fs = sys::new_filesystem(c"proc", &[(c"hidepid", c"2")], noexec)?;
+            let mut hidepid = Digits::new();
+            let options = [(c"hidepid", hidepid.decimal(op.mode.into()))];
+            let fs = sys::new_filesystem(c"proc", &options, noexec)?;
             make_dirs(root, op.target, 0o555)?;
             sys::attach(&fs, &existing(root, op.target)?)
         }
@@ -191,6 +205,11 @@ fn show(root: &Fd, op: &MountOp<'_>, source: Option<Fd>) -> Res<()> {
             sys::mount_set(&copy, attributes(op.attrs | attr::READ_ONLY), true)?;
             sys::attach(&copy, &target)
         }
+        MountKind::Detach => in_parent(root, op.target, |dir, name| {
+            sys::fchdir(dir)?;
+            sys::unmount(name)?;
+            sys::rmdir(dir, name)
+        }),
     }
 }
 

@@ -1,7 +1,13 @@
 //! What can run a guest, and whether it can here.
 
+mod driver;
 mod name;
+mod noop;
+#[cfg(feature = "process")]
+mod process;
 mod registry;
 
+pub use driver::{Act, Driver, Guest, GuestEnd, Instance, Launch, Pausable, SandboxName, Started};
 pub use name::{Backend, Unavailable};
+pub(crate) use registry::driver;
 pub use registry::{compiled_in, unavailable_in_build};

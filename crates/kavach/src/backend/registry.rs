@@ -1,6 +1,11 @@
 //! The one place, beside module definitions, where Cargo features are looked at.
 
-use super::{Backend, Unavailable};
+use std::sync::Arc;
+
+use super::noop::NoopDriver;
+use super::{Backend, Driver, Unavailable};
+use crate::error::{KavachError, Result};
+use crate::host::Host;
 
 /// Whether this build of kavach contains the backend's feature.
 ///
@@ -39,4 +44,39 @@ pub const fn unavailable_in_build(backend: Backend) -> Option<Unavailable> {
         Some(feature) if !compiled_in(backend) => Some(Unavailable::NotCompiled { feature }),
         _ => None,
     }
+}
+
+/// What starts sandboxes of a backend on this host.
+pub(crate) fn driver(backend: Backend, host: &Host) -> Result<Arc<dyn Driver>> {
+    let unavailable = |reason| KavachError::BackendUnavailable {
+        backend,
+        reason,
+        hint: None,
+    };
+    if let Some(reason) = unavailable_in_build(backend) {
+        return Err(unavailable(reason));
+    }
+    match backend {
+        Backend::Noop => Ok(Arc::new(NoopDriver)),
+        Backend::Process => process(host),
+        planned => Err(unavailable(Unavailable::Unusable {
+            missing: format!("a driver for `{planned}`"),
+        })),
+    }
+}
+
+#[cfg(feature = "process")]
+fn process(host: &Host) -> Result<Arc<dyn Driver>> {
+    Ok(Arc::new(super::process::ProcessDriver::new(
+        host.cgroups.clone(),
+    )))
+}
+
+#[cfg(not(feature = "process"))]
+fn process(_: &Host) -> Result<Arc<dyn Driver>> {
+    Err(KavachError::BackendUnavailable {
+        backend: Backend::Process,
+        reason: Unavailable::NotCompiled { feature: "process" },
+        hint: None,
+    })
 }

@@ -125,3 +125,15 @@ impl CgroupError {
         }
     }
 }
+
+impl From<CgroupError> for crate::error::KavachError {
+    fn from(error: CgroupError) -> Self {
+        let fix = error.hint().map(str::to_owned);
+        Self::Setup {
+            step: "control groups".into(),
+            on: "this host's hierarchies".into(),
+            source: io::Error::other(error),
+            fix,
+        }
+    }
+}

@@ -51,6 +51,11 @@ impl Owner {
         })
     }
 
+    /// What the names of all groups of the same host process begin with.
+    pub(crate) fn prefix(&self) -> String {
+        format!("{PREFIX}.{}.{}.", self.pid, self.start_time)
+    }
+
     /// Reads a name back; `None` for any that this module did not make.
     pub(crate) fn parse(name: &str) -> Option<Self> {
         let mut fields = name.split('.');

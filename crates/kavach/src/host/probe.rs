@@ -18,8 +18,7 @@ const SMALL_FILE_BYTES: u64 = 64 * 1024;
 /// groups are left as "not looked at": their module fills them in. That a user namespace can be
 /// made is read from the switches that forbid it; a container's seccomp profile may still refuse
 /// it, which shows at the start and is reported there.
-#[must_use]
-pub fn probe() -> HostFacts {
+pub(super) fn without_cgroups() -> HostFacts {
     let uname = rustix::system::uname();
     let status = read_small("/proc/self/status").unwrap_or_default();
     let (landlock_abi, landlock_reason) = landlock();

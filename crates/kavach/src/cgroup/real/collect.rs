@@ -48,7 +48,7 @@ fn the_frozen_group_of_a_dead_owner_is_collected_and_a_live_one_is_not() {
         4 * dead.bases.len(),
         "name, agent, guest and one leaf each"
     );
-    assert_eq!(shell.end().signal(), Some(9));
+    assert_eq!(shell.0.wait().unwrap().signal(), Some(9));
     assert_eq!(dead.dirs(), <[PathBuf; 0]>::default());
     assert_eq!(clean(stale).unwrap().removed, 0, "twice is no error");
     alive.end();

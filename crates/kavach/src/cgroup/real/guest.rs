@@ -58,7 +58,10 @@ fn a_fork_bomb_is_held_and_seen() {
     assert_eq!(leaf.events().pids_limit_hits, Some(0));
     let script = "i=0; while [ $i -lt 400 ]; do sleep 1000 & i=$((i+1)); done";
     let mut shell = Shell::start_in(script, &leaf);
-    assert!(!shell.end().success(), "a shell that cannot fork gives up");
+    assert!(
+        !shell.0.wait().unwrap().success(),
+        "a shell that cannot fork gives up"
+    );
     assert!(leaf.pids().unwrap().len() <= 16);
     assert!(leaf.events().pids_limit_hits > Some(0));
     assert_eq!(leaf.usage().pids_peak, scratch.group.usage().pids_peak);
@@ -88,7 +91,7 @@ fn running_out_of_memory_is_counted_in_the_victims_leaf() {
     let spin = Shell::start_in(SPIN, &bystander);
     let script = "exec dd if=/dev/zero of=/dev/null bs=200M count=1";
     let mut shell = Shell::start_in(script, &victim);
-    assert_eq!(shell.end().signal(), Some(9));
+    assert_eq!(shell.0.wait().unwrap().signal(), Some(9));
     let events = victim.events();
     assert_eq!(events.oom_kills, Some(1));
     assert!(events.memory_limit_hits > Some(0), "{events:?}");
@@ -147,7 +150,7 @@ fn killing_a_leaf_takes_a_daemon_and_spares_the_neighbour() {
     until("the whole tree", || leaf.pids().unwrap().len() == 5);
     assert!(matches!(leaf.remove(), Err(CgroupError::Busy { .. })));
     assert_eq!(leaf.kill().unwrap(), KillOutcome::Gone);
-    assert_eq!(shell.end().signal(), Some(9));
+    assert_eq!(shell.0.wait().unwrap().signal(), Some(9));
     assert_eq!(other.pids().unwrap(), [neighbour.pid()]);
     until("the leaf to be removed", || leaf.remove().is_ok());
     scratch.end();
@@ -165,7 +168,7 @@ fn a_leaf_under_a_frozen_guest_dies_on_the_thaw() {
     assert!(scratch.group.frozen().unwrap(), "the pause holds");
     assert!(!leaf.is_empty().unwrap());
     scratch.group.thaw().unwrap();
-    assert_eq!(shell.end().signal(), Some(9));
+    assert_eq!(shell.0.wait().unwrap().signal(), Some(9));
     scratch.end();
 }
 
@@ -181,7 +184,7 @@ fn a_paused_sandbox_is_killed_at_once() {
     scratch.group.freeze().unwrap();
     until("the guest to freeze", || scratch.group.frozen().unwrap());
     assert_eq!(scratch.group.kill_all().unwrap(), KillOutcome::Gone);
-    assert_eq!(shell.end().signal(), Some(9));
+    assert_eq!(shell.0.wait().unwrap().signal(), Some(9));
     assert!(scratch.group.is_empty().unwrap());
     scratch.end();
 }
@@ -259,6 +262,6 @@ fn the_unified_hierarchy_of_this_host_freezes_and_kills() {
         KillOutcome::Gone,
         "version 2 kills what is frozen"
     );
-    assert_eq!(shell.end().signal(), Some(9));
+    assert_eq!(shell.0.wait().unwrap().signal(), Some(9));
     scratch.end();
 }

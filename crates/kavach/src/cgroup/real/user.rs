@@ -116,7 +116,7 @@ fn as_the_ordinary_user() {
     scratch.group.freeze().unwrap();
     until("the guest to freeze", || scratch.group.frozen().unwrap());
     assert_eq!(scratch.group.kill_all().unwrap(), KillOutcome::Gone);
-    assert_eq!(shell.end().signal(), Some(9));
+    assert_eq!(shell.0.wait().unwrap().signal(), Some(9));
     scratch.end();
     // Root's groups above are out of reach.
     let above = Path::new(&support.pids.unwrap().base)

@@ -1,0 +1,106 @@
+//! Frames over a Unix socket, on the supervisor thread.
+
+use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use kavach_proto::{HEADER_LEN, Header, Kind, MAX_FDS};
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+
+use crate::error::{KavachError, Result};
+
+/// A frame from an agent.
+#[derive(Debug)]
+pub(super) struct Frame {
+    pub(super) kind: Kind,
+    pub(super) id: u32,
+    pub(super) payload: Vec<u8>,
+}
+
+impl Frame {
+    /// The payload of a frame that carries one number.
+    pub(super) fn number(&self) -> Result<u32> {
+        let mut reader = kavach_proto::Reader::new(&self.payload);
+        let number = reader.u32().map_err(|e| broken(format_args!("{e:?}")))?;
+        reader.end().map_err(|e| broken(format_args!("{e:?}")))?;
+        Ok(number)
+    }
+}
+
+pub(super) fn broken(what: std::fmt::Arguments<'_>) -> KavachError {
+    KavachError::Agent {
+        problem: what.to_string(),
+    }
+}
+
+/// The next frame; `None` when the agent is gone.
+pub(super) async fn receive(from: &mut OwnedReadHalf) -> Result<Option<Frame>> {
+    let mut raw = [0; HEADER_LEN];
+    match from.read_exact(&mut raw).await {
+        Ok(_) => {}
+        Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+        Err(e) if e.kind() == io::ErrorKind::ConnectionReset => return Ok(None),
+        Err(e) => return Err(broken(format_args!("its socket failed: {e}"))),
+    }
+    let header = Header::decode(raw, true).map_err(|e| broken(format_args!("{e:?}")))?;
+    // Bounded by the header's check.
+    let mut payload = vec![0; header.len as usize];
+    match from.read_exact(&mut payload).await {
+        Ok(_) => Ok(Some(Frame {
+            kind: header.kind,
+            id: header.id,
+            payload,
+        })),
+        Err(e) => Err(broken(format_args!("a frame was cut short: {e}"))),
+    }
+}
+
+/// Sends one frame whole. The caller serialises calls.
+pub(super) async fn send(
+    to: &mut OwnedWriteHalf,
+    kind: Kind,
+    id: u32,
+    payload: &[u8],
+    fds: &[BorrowedFd<'_>],
+) -> io::Result<()> {
+    let (Ok(len), Ok(count)) = (u32::try_from(payload.len()), u8::try_from(fds.len())) else {
+        return Err(io::ErrorKind::InvalidInput.into());
+    };
+    if len > kavach_proto::MAX_TO_AGENT || fds.len() > MAX_FDS {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "the frame would be too large",
+        ));
+    }
+    let mut header = Header::new(kind, id, len);
+    header.fds = count;
+    let raw = header.encode();
+    // The descriptors belong to the first byte of the header: sent with it, received with it.
+    let stream = to.as_ref();
+    let sent = stream
+        .async_io(Interest::WRITABLE, || {
+            let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
+            let mut control = SendAncillaryBuffer::new(&mut space);
+            if !fds.is_empty() && !control.push(SendAncillaryMessage::ScmRights(fds)) {
+                return Err(io::ErrorKind::InvalidInput.into());
+            }
+            let parts = [IoSlice::new(&raw), IoSlice::new(payload)];
+            Ok(sendmsg(
+                stream.as_fd(),
+                &parts,
+                &mut control,
+                SendFlags::NOSIGNAL,
+            )?)
+        })
+        .await?;
+    let whole = [raw.as_slice(), payload];
+    let mut skip = sent;
+    for part in whole {
+        let rest = part.get(skip..).unwrap_or(&[]);
+        skip = skip.saturating_sub(part.len());
+        to.write_all(rest).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,212 @@
+//! Starting an agent as a child of this process.
+
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
+
+use kavach_proto::{Failure, Kind, Step};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use tokio::net::UnixStream;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+
+use super::connection::{self, Frame, broken};
+use super::image::image;
+use super::link::{Agent, gone};
+use crate::error::{KavachError, Result};
+
+/// A sandbox that is built and waits: a process with every restriction of a guest can be looked
+/// at before any guest runs.
+#[derive(Debug)]
+pub(crate) struct Rehearsal {
+    reader: OwnedReadHalf,
+    writer: OwnedWriteHalf,
+    pid: Pid,
+    pidfd: OwnedFd,
+    rehearsing: Option<Pid>,
+}
+
+/// Starts an agent and has it build the sandbox of `setup`.
+///
+/// `place` is called with the pid of the new process before it does anything (to put it into
+/// cgroups), `describe` names the subject of a step that failed.
+///
+/// Must run on the supervisor thread: the kernel ties the sandbox's life to it.
+pub(crate) async fn start(
+    title: &str,
+    setup: &[u8],
+    keep_open: Option<&OwnedFd>,
+    place: impl FnOnce(u32) -> Result<()>,
+    describe: impl Fn(&Failure) -> (String, Option<String>),
+) -> Result<Rehearsal> {
+    let (stream, mut child) = spawn(title)?;
+    let first = u32::try_from(child.id()).unwrap_or(0);
+    let built = build(stream, first, setup, keep_open, place, describe).await;
+    match built {
+        Ok((rehearsal, separate)) => {
+            if separate {
+                // Stage one ended after it announced PID 1; this takes its status.
+                let _ = child.wait();
+            }
+            Ok(rehearsal)
+        }
+        Err(e) => {
+            // PID 1, if there is one, ends with the connection and with stage one.
+            let _ = child.kill();
+            let _ = child.wait();
+            Err(e)
+        }
+    }
+}
+
+fn spawn(title: &str) -> Result<(UnixStream, Child)> {
+    let failed = |on: &str, source: io::Error| KavachError::Setup {
+        step: "start the agent".into(),
+        on: on.into(),
+        source,
+        fix: Some("check the limits on processes and open files, and that /proc is mounted".into()),
+    };
+    let (ours, theirs) =
+        std::os::unix::net::UnixStream::pair().map_err(|e| failed("a socket pair", e))?;
+    ours.set_nonblocking(true)
+        .map_err(|e| failed("a socket pair", e))?;
+    let path = format!("/proc/self/fd/{}", image()?.as_raw_fd());
+    // Without pre_exec, uid or gid std uses posix_spawn, which has vfork semantics: neither the
+    // memory nor the page tables of the host application are copied.
+    let child = Command::new(&path)
+        .arg0(title)
+        .arg("jail")
+        .env_clear()
+        .stdin(Stdio::from(OwnedFd::from(theirs)))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .map_err(|e| failed(&path, e))?;
+    let stream = UnixStream::from_std(ours).map_err(|e| failed("a socket pair", e))?;
+    Ok((stream, child))
+}
+
+async fn build(
+    stream: UnixStream,
+    first: u32,
+    setup: &[u8],
+    keep_open: Option<&OwnedFd>,
+    place: impl FnOnce(u32) -> Result<()>,
+    describe: impl Fn(&Failure) -> (String, Option<String>),
+) -> Result<(Rehearsal, bool)> {
+    use std::os::fd::AsFd;
+    let (mut reader, mut writer) = stream.into_split();
+    place(first)?;
+    let fds: Vec<_> = keep_open.iter().map(|fd| fd.as_fd()).collect();
+    connection::send(&mut writer, Kind::Setup, 0, setup, &fds)
+        .await
+        .map_err(|e| broken(format_args!("the setup could not be sent: {e}")))?;
+
+    let announced = expect(&mut reader, Kind::Cloned, &describe)
+        .await?
+        .number()?;
+    let pid = i32::try_from(announced)
+        .ok()
+        .and_then(Pid::from_raw)
+        .ok_or_else(|| broken(format_args!("announced pid {announced}")))?;
+    let pidfd = pidfd_open(pid, PidfdFlags::empty()).map_err(|e| KavachError::Setup {
+        step: "hold on to the sandbox's first process".into(),
+        on: format!("pid {announced}"),
+        source: e.into(),
+        fix: None,
+    })?;
+    let mut rehearsal = Rehearsal {
+        reader,
+        writer,
+        pid,
+        pidfd,
+        rehearsing: None,
+    };
+    let waiting = expect(&mut rehearsal.reader, Kind::Rehearsing, &describe).await;
+    let waiting = waiting.and_then(|frame| frame.number());
+    match waiting {
+        Ok(_) => {
+            rehearsal.rehearsing = only_child(pid);
+            Ok((rehearsal, announced != first))
+        }
+        Err(e) => {
+            rehearsal.abandon();
+            Err(e)
+        }
+    }
+}
+
+async fn expect(
+    reader: &mut OwnedReadHalf,
+    kind: Kind,
+    describe: &impl Fn(&Failure) -> (String, Option<String>),
+) -> Result<Frame> {
+    match connection::receive(reader).await? {
+        Some(frame) if frame.kind == kind => Ok(frame),
+        Some(frame) if frame.kind == Kind::SetupFailed => {
+            let failure =
+                Failure::read(&frame.payload).map_err(|e| broken(format_args!("{e:?}")))?;
+            let (on, fix) = describe(&failure);
+            Err(KavachError::Setup {
+                step: Step::from_number(failure.step)
+                    .map_or("an unknown step", Step::text)
+                    .into(),
+                on,
+                source: io::Error::from_raw_os_error(failure.errno.cast_signed()),
+                fix,
+            })
+        }
+        Some(frame) => Err(broken(format_args!(
+            "said {:?} where {kind:?} was due",
+            frame.kind
+        ))),
+        None => Err(KavachError::AgentDied {
+            how: format!("before it said {kind:?}"),
+        }),
+    }
+}
+
+/// The one child of a process, from the kernel and not from the agent.
+fn only_child(of: Pid) -> Option<Pid> {
+    let pid = of.as_raw_nonzero();
+    let list = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).ok()?;
+    let mut pids = list.split_ascii_whitespace();
+    let first = pids.next()?.parse().ok().and_then(Pid::from_raw)?;
+    pids.next().is_none().then_some(first)
+}
+
+impl Rehearsal {
+    /// PID 1 of the sandbox, as the host sees it.
+    pub(crate) const fn pid(&self) -> Pid {
+        self.pid
+    }
+
+    /// The process that waits with every restriction of a guest, as the host sees it.
+    pub(crate) const fn rehearsing(&self) -> Option<Pid> {
+        self.rehearsing
+    }
+
+    /// Ends the rehearsal; the agent serves from now on.
+    pub(crate) async fn finish(mut self) -> Result<Agent> {
+        let released = async {
+            connection::send(&mut self.writer, Kind::Continue, 0, &[], &[])
+                .await
+                .map_err(|e| broken(format_args!("the rehearsal could not be ended: {e}")))?;
+            expect(&mut self.reader, Kind::Ready, &|_| (String::new(), None)).await
+        };
+        match released.await {
+            Ok(_) => Agent::new(self.reader, self.writer, self.pid, self.pidfd),
+            Err(e) => {
+                self.abandon();
+                Err(e)
+            }
+        }
+    }
+
+    /// Kills what was built and takes its status.
+    pub(crate) fn abandon(self) {
+        drop(self.writer);
+        drop(self.reader);
+        gone(&self.pidfd);
+    }
+}

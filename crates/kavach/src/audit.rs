@@ -1,0 +1,227 @@
+//! Typed events of everything that happens to a sandbox, for hooks that watch and may forbid.
+//!
+//! Hooks run on the thread of the caller whose act it is, never on the supervisor thread: a slow
+//! hook delays its own caller and nobody else. A hook that panics before an act counts as a veto:
+//! what it may have wanted to forbid is unknown.
+
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::SystemTime;
+
+use serde::Serialize;
+
+use crate::error::{KavachError, Result};
+use crate::lifecycle::SandboxState;
+use crate::result::{Denial, LimitEvent, Termination, Verdict};
+
+/// Something that happened, or is about to.
+#[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
+pub struct AuditEvent {
+    /// Number of the event within its sandbox, from 1, without gaps.
+    pub seq: u64,
+    /// When, by the host's clock.
+    pub time: SystemTime,
+    /// Which sandbox.
+    pub sandbox: String,
+    /// Its owner; empty where none was given.
+    pub agent_id: String,
+    /// What.
+    pub kind: AuditKind,
+}
+
+/// What happened. Values of secrets, of variables and of input are never part of it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case", tag = "event")]
+#[non_exhaustive]
+pub enum AuditKind {
+    /// A sandbox was built; no guest has run.
+    Created {
+        /// Its backend.
+        backend: crate::Backend,
+        /// Its policy's name.
+        policy: String,
+        /// Its strength; 0 in the event before the act.
+        strength: u8,
+    },
+    /// A change of state.
+    Transition {
+        /// From.
+        from: SandboxState,
+        /// To.
+        to: SandboxState,
+    },
+    /// A command starts.
+    Exec {
+        /// Number of the command within its sandbox.
+        exec: u64,
+        /// Its words. They may hold what a caller put there; do not put secrets there.
+        argv: Vec<String>,
+    },
+    /// A secret goes in.
+    Injection {
+        /// The command.
+        exec: u64,
+        /// The secret's name.
+        name: String,
+        /// How, for instance `env OPENAI_API_KEY`.
+        via: String,
+    },
+    /// A command ended.
+    ExecEnded {
+        /// The command.
+        exec: u64,
+        /// How.
+        termination: Termination,
+    },
+    /// A limit was hit and survived.
+    Limit {
+        /// The command.
+        exec: u64,
+        /// Which.
+        limit: LimitEvent,
+    },
+    /// A refusal that was seen.
+    Denied {
+        /// The command.
+        exec: u64,
+        /// What.
+        denial: Denial,
+    },
+    /// Whether the output may leave.
+    Verdict {
+        /// The command.
+        exec: u64,
+        /// The answer.
+        verdict: Verdict,
+    },
+}
+
+/// A hook's answer to an act that is about to be done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Decision {
+    /// Go on.
+    Allow,
+    /// Do not, for this reason. The caller gets [`KavachError::Vetoed`].
+    Veto(String),
+}
+
+/// Watches sandboxes and may forbid acts.
+pub trait AuditHook: Send + Sync {
+    /// The name that errors show.
+    fn name(&self) -> &str;
+
+    /// Called before a creation, a transition, a command and an injection. The end of a sandbox
+    /// (Stopped, Destroyed) is announced but cannot be forbidden: a sandbox that nobody may end
+    /// would be no safety.
+    fn before(&self, event: &AuditEvent) -> Decision {
+        let _ = event;
+        Decision::Allow
+    }
+
+    /// Called once something has happened.
+    fn after(&self, event: &AuditEvent) {
+        let _ = event;
+    }
+}
+
+/// The hooks of one sandbox.
+#[derive(Clone)]
+pub(crate) struct Audit {
+    hooks: Arc<[Arc<dyn AuditHook>]>,
+    seq: Arc<AtomicU64>,
+    sandbox: String,
+    agent_id: String,
+}
+
+impl fmt::Debug for Audit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = self.hooks.iter().map(|hook| hook.name().to_owned());
+        f.debug_list().entries(names).finish()
+    }
+}
+
+impl Audit {
+    pub(crate) fn new(hooks: &[Arc<dyn AuditHook>], sandbox: &str, agent_id: &str) -> Self {
+        Self {
+            hooks: hooks.into(),
+            seq: Arc::default(),
+            sandbox: sandbox.to_owned(),
+            agent_id: agent_id.to_owned(),
+        }
+    }
+
+    fn event(&self, kind: AuditKind) -> AuditEvent {
+        AuditEvent {
+            seq: self.seq.fetch_add(1, Ordering::Relaxed) + 1,
+            time: SystemTime::now(),
+            sandbox: self.sandbox.clone(),
+            agent_id: self.agent_id.clone(),
+            kind,
+        }
+    }
+
+    /// Asks every hook. The first refusal counts; the rest are not asked.
+    pub(crate) fn before(&self, kind: AuditKind) -> Result<()> {
+        if self.hooks.is_empty() {
+            return Ok(());
+        }
+        let event = self.event(kind);
+        for hook in self.hooks.iter() {
+            let act = || event.kind.act();
+            match catch_unwind(AssertUnwindSafe(|| hook.before(&event))) {
+                Ok(Decision::Allow) => {}
+                Ok(Decision::Veto(reason)) => {
+                    let hook = hook.name().to_owned();
+                    return Err(KavachError::Vetoed {
+                        act: act(),
+                        reason,
+                        hook,
+                    });
+                }
+                Err(_) => {
+                    let hook = hook.name().to_owned();
+                    return Err(KavachError::HookPanicked { hook, act: act() });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells every hook. A panic of one is logged and keeps nothing from the others.
+    pub(crate) fn after(&self, kind: AuditKind) {
+        if self.hooks.is_empty() {
+            return;
+        }
+        let event = self.event(kind);
+        for hook in self.hooks.iter() {
+            if catch_unwind(AssertUnwindSafe(|| hook.after(&event))).is_err() {
+                tracing::error!(hook = hook.name(), "an audit hook panicked");
+            }
+        }
+    }
+}
+
+impl AuditKind {
+    /// The act in words, for errors.
+    fn act(&self) -> String {
+        match self {
+            Self::Created {
+                backend, policy, ..
+            } => {
+                format!("create a sandbox (backend {backend}, policy {policy})")
+            }
+            Self::Transition { from, to } => format!("go from {from} to {to}"),
+            Self::Exec { argv, .. } => {
+                format!("run {}", argv.first().map_or("a command", String::as_str))
+            }
+            Self::Injection { name, via, .. } => format!("inject the secret `{name}` ({via})"),
+            Self::ExecEnded { .. }
+            | Self::Limit { .. }
+            | Self::Denied { .. }
+            | Self::Verdict { .. } => "go on".into(),
+        }
+    }
+}

@@ -1,0 +1,380 @@
+//! What holds, read from the kernel's own files about a process that has every restriction of a
+//! guest, before any guest has run. Nothing the agent says is used here.
+//!
+//! A control that was planned as enforced and is not seen to be is an error if it is required, and
+//! a loss in the report if it is preferred.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+
+use crate::agent::Rehearsal;
+use crate::backend::Backend;
+use crate::cgroup::Controller;
+use crate::cgroup::group::SandboxGroup;
+use crate::control::{Control, ControlState, Requirement};
+use crate::enforcement::{EnforcementReport, EnforcementRow};
+use crate::error::{KavachError, Result};
+use crate::plan::{Plan, PlannedControl, Resource};
+
+/// What was read about the rehearsing process.
+struct Observed {
+    status: BTreeMap<String, String>,
+    own_filters: u64,
+    namespaces: BTreeMap<&'static str, (String, String)>,
+    mounts: Vec<MountLine>,
+    limits: String,
+    interfaces: Vec<String>,
+    agent_owner: Option<u32>,
+}
+
+/// A line of proc_pid_mountinfo(5), the fields that are used.
+#[derive(Debug, Clone)]
+struct MountLine {
+    target: String,
+    options: String,
+    kind: String,
+    super_options: String,
+    shared: bool,
+}
+
+/// Whether a control was seen to hold, and what was seen.
+struct Seen {
+    holds: bool,
+    evidence: String,
+}
+
+fn seen(holds: bool, evidence: impl Into<String>) -> Seen {
+    Seen {
+        holds,
+        evidence: evidence.into(),
+    }
+}
+
+/// The report of a sandbox that waits in its rehearsal.
+pub(super) fn report(
+    plan: &Plan,
+    rehearsal: &Rehearsal,
+    group: Option<&SandboxGroup>,
+) -> Result<EnforcementReport> {
+    let observed = Observed::read(rehearsal)?;
+    let rows = plan
+        .controls
+        .iter()
+        .map(|planned| row(planned, plan, &observed, group))
+        .collect::<Result<Vec<_>>>()?;
+    Ok(EnforcementReport::new(Backend::Process, rows))
+}
+
+fn row(
+    planned: &PlannedControl,
+    plan: &Plan,
+    observed: &Observed,
+    group: Option<&SandboxGroup>,
+) -> Result<EnforcementRow> {
+    let expected = planned.expected;
+    let (state, evidence) = if expected == ControlState::Absent {
+        (expected, String::new())
+    } else {
+        let seen = observed.look(planned, plan, group);
+        if !seen.holds && planned.requirement == Requirement::Required {
+            return Err(KavachError::ControlUnavailable {
+                control: planned.control,
+                required: planned.mechanism.clone(),
+                found: format!("set up, but not seen to hold: {}", seen.evidence),
+                fix: "the kernel did not do what it said; make the control `preferred` to run \
+                      without it, and report this"
+                    .into(),
+            });
+        }
+        (
+            if seen.holds {
+                expected
+            } else {
+                ControlState::Absent
+            },
+            seen.evidence,
+        )
+    };
+    Ok(EnforcementRow::new(
+        planned.control,
+        planned.requested.clone(),
+        planned.requirement,
+        state,
+        planned.mechanism.clone(),
+    )
+    .with_evidence(evidence))
+}
+
+impl Observed {
+    fn read(rehearsal: &Rehearsal) -> Result<Self> {
+        let Some(pid) = rehearsal.rehearsing() else {
+            return Err(KavachError::Agent {
+                problem: "no rehearsing process is seen under the agent".into(),
+            });
+        };
+        let pid = pid.as_raw_nonzero();
+        let file = |name: &str| {
+            let path = format!("/proc/{pid}/{name}");
+            fs::read_to_string(&path).map_err(|source| KavachError::HostIo {
+                op: "read the evidence of a sandbox".into(),
+                path: path.into(),
+                source,
+            })
+        };
+        let own = fs::read_to_string("/proc/self/status").map(|s| parse_status(&s));
+        let own_filters = own
+            .ok()
+            .and_then(|s| s.get("Seccomp_filters")?.parse().ok());
+        let namespaces = ["user", "pid", "mnt", "net", "ipc", "uts", "cgroup"]
+            .into_iter()
+            .filter_map(|name| {
+                let link = |who: &str| {
+                    let link = fs::read_link(format!("/proc/{who}/ns/{name}")).ok()?;
+                    Some(link.to_string_lossy().into_owned())
+                };
+                Some((name, (link(&pid.to_string())?, link("self")?)))
+            })
+            .collect();
+        let agent = rehearsal.pid().as_raw_nonzero();
+        Ok(Self {
+            status: parse_status(&file("status")?),
+            own_filters: own_filters.unwrap_or(0),
+            namespaces,
+            mounts: file("mountinfo")?.lines().filter_map(parse_mount).collect(),
+            limits: file("limits")?,
+            interfaces: parse_interfaces(&file("net/dev").unwrap_or_default()),
+            agent_owner: fs::metadata(format!("/proc/{agent}/environ"))
+                .ok()
+                .map(|m| m.uid()),
+        })
+    }
+
+    fn look(&self, planned: &PlannedControl, plan: &Plan, group: Option<&SandboxGroup>) -> Seen {
+        let approximate = planned.expected == ControlState::Approximate;
+        match planned.control {
+            Control::SyscallFilter => self.filter(),
+            Control::FilesystemView => self.view(plan),
+            Control::ReadOnlyRoot => match self.mount("/") {
+                Some(root) => seen(
+                    has_option(&root.options, "ro"),
+                    format!("mountinfo: / {}", root.options),
+                ),
+                None => seen(false, "no mount at /"),
+            },
+            Control::Landlock => seen(
+                plan.landlock.is_some(),
+                "the guest's launch path entered the domain (landlock_restrict_self returned 0); \
+                 the kernel offers nothing to read it back",
+            ),
+            Control::UserNamespace => self.namespace("user"),
+            Control::PidNamespace => self.namespace("pid"),
+            Control::MountNamespace => self.namespace("mnt"),
+            Control::NetworkNamespace => self.namespace("net"),
+            Control::IpcNamespace => self.namespace("ipc"),
+            Control::UtsNamespace => self.namespace("uts"),
+            Control::CgroupNamespace => self.namespace("cgroup"),
+            Control::Network => {
+                let only_loopback = self.interfaces == ["lo"];
+                let own = self.namespace("net");
+                seen(
+                    own.holds && only_loopback,
+                    format!(
+                        "{}; interfaces: {}",
+                        own.evidence,
+                        self.interfaces.join(" ")
+                    ),
+                )
+            }
+            Control::Capabilities => self.capabilities(),
+            Control::NoNewPrivs => {
+                let value = self.status("NoNewPrivs");
+                seen(value == "1", format!("NoNewPrivs: {value}"))
+            }
+            Control::AgentProtection => match self.agent_owner {
+                // The kernel gives the files of an undumpable process to root (proc(5)).
+                Some(owner) => seen(
+                    owner == 0,
+                    format!("/proc files of the agent belong to uid {owner}; its image is sealed"),
+                ),
+                None => seen(false, "no /proc entry of the agent"),
+            },
+            Control::Memory if approximate => seen(true, "summed by the supervisor"),
+            Control::Cpu if approximate => self.affinity(),
+            Control::Pids if approximate => self.limit(Resource::Processes),
+            Control::Memory => held(group, Controller::Memory),
+            Control::Cpu => held(group, Controller::Cpu),
+            Control::Pids => held(group, Controller::Pids),
+            Control::CpuTime if approximate => self.limit(Resource::Cpu),
+            Control::CpuTime => seen(group.is_some(), "summed by the supervisor from the cgroup"),
+            Control::OpenFiles => self.limit(Resource::OpenFiles),
+            Control::FileSize => self.limit(Resource::FileSize),
+            Control::Disk => self.tmpfs_sizes(),
+            Control::Output => seen(true, "captured and cut by the supervisor"),
+            Control::WallTime => seen(true, "measured by the supervisor"),
+            Control::Credentials => seen(true, "handed over as descriptors and environment"),
+            Control::Hardware => seen(false, "this backend has no hardware protection"),
+        }
+    }
+
+    fn status(&self, field: &str) -> &str {
+        self.status.get(field).map_or("", String::as_str)
+    }
+
+    fn filter(&self) -> Seen {
+        let mode = self.status("Seccomp");
+        // Linux 5.9 and later count; a caller under a filter of its own passes that one on.
+        let count = self.status("Seccomp_filters").parse::<u64>();
+        let more = count.as_ref().map_or(true, |n| *n > self.own_filters);
+        let count = count.map_or_else(|_| "not counted".to_owned(), |n| n.to_string());
+        seen(
+            mode == "2" && more,
+            format!("Seccomp: {mode}, Seccomp_filters: {count}"),
+        )
+    }
+
+    fn namespace(&self, name: &'static str) -> Seen {
+        match self.namespaces.get(name) {
+            Some((inside, own)) => seen(inside != own, format!("{inside}, the host's is {own}")),
+            None => seen(false, format!("/proc/PID/ns/{name} cannot be read")),
+        }
+    }
+
+    fn capabilities(&self) -> Seen {
+        let sets = ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"];
+        let text: Vec<_> = sets
+            .iter()
+            .map(|s| format!("{s}: {}", self.status(s)))
+            .collect();
+        let empty = sets
+            .iter()
+            .all(|s| u64::from_str_radix(self.status(s), 16) == Ok(0));
+        seen(empty, text.join(", "))
+    }
+
+    fn mount(&self, target: &str) -> Option<&MountLine> {
+        self.mounts.iter().rev().find(|m| m.target == target)
+    }
+
+    fn view(&self, plan: &Plan) -> Seen {
+        let shared = self.mounts.iter().filter(|m| m.shared).count();
+        let own = self.namespace("mnt");
+        if !plan.view.private_root {
+            return seen(
+                own.holds && shared == 0,
+                format!(
+                    "{} mounts of the caller's, none propagates back",
+                    self.mounts.len()
+                ),
+            );
+        }
+        let root = self.mount("/").map_or("nothing", |m| m.kind.as_str());
+        let writable_host = self.mounts.iter().filter(|m| {
+            let writable = has_option(&m.options, "rw");
+            let own = ["tmpfs", "proc", "devpts"].contains(&m.kind.as_str());
+            writable && !own && !m.target.starts_with("/dev/")
+        });
+        let writable: Vec<_> = writable_host.map(|m| m.target.clone()).collect();
+        seen(
+            own.holds && root == "tmpfs" && shared == 0 && writable.is_empty(),
+            format!(
+                "mountinfo: / is {root}, {} mounts, {shared} shared with the host, writable host \
+                 mounts: {}",
+                self.mounts.len(),
+                if writable.is_empty() {
+                    "none".into()
+                } else {
+                    writable.join(" ")
+                }
+            ),
+        )
+    }
+
+    fn tmpfs_sizes(&self) -> Seen {
+        let sized = |m: &&MountLine| m.kind == "tmpfs" && has_option(&m.options, "rw");
+        let sizes: Vec<_> = self
+            .mounts
+            .iter()
+            .filter(sized)
+            .map(|m| {
+                let size = m.super_options.split(',').find(|o| o.starts_with("size="));
+                (m.target.clone(), size)
+            })
+            .collect();
+        let all = !sizes.is_empty() && sizes.iter().all(|(_, size)| size.is_some());
+        let text: Vec<_> = sizes
+            .iter()
+            .map(|(t, s)| format!("{t} {}", s.unwrap_or("unlimited")))
+            .collect();
+        seen(all, text.join(", "))
+    }
+
+    fn limit(&self, resource: Resource) -> Seen {
+        let name = match resource {
+            Resource::Cpu => "Max cpu time",
+            Resource::FileSize => "Max file size",
+            Resource::Core => "Max core file size",
+            Resource::Processes => "Max processes",
+            Resource::OpenFiles => "Max open files",
+        };
+        match self.limits.lines().find(|line| line.starts_with(name)) {
+            Some(line) => {
+                let words: Vec<_> = line.split_ascii_whitespace().collect();
+                let limited = words.get(words.len().saturating_sub(3)) != Some(&"unlimited");
+                seen(limited, words.join(" "))
+            }
+            None => seen(false, format!("no `{name}` in /proc/PID/limits")),
+        }
+    }
+
+    fn affinity(&self) -> Seen {
+        let list = self.status("Cpus_allowed_list");
+        seen(!list.is_empty(), format!("Cpus_allowed_list: {list}"))
+    }
+}
+
+fn held(group: Option<&SandboxGroup>, controller: Controller) -> Seen {
+    let evidence: Vec<_> = group
+        .iter()
+        .flat_map(|g| g.evidence())
+        .filter(|e| e.controller == controller)
+        .map(|e| e.mechanism.clone())
+        .collect();
+    seen(!evidence.is_empty(), evidence.join(", "))
+}
+
+fn has_option(options: &str, option: &str) -> bool {
+    options.split(',').any(|o| o == option)
+}
+
+fn parse_status(text: &str) -> BTreeMap<String, String> {
+    text.lines()
+        .filter_map(|line| line.split_once(':'))
+        .map(|(key, value)| (key.to_owned(), value.trim().to_owned()))
+        .collect()
+}
+
+fn parse_mount(line: &str) -> Option<MountLine> {
+    let (own, of_super) = line.split_once(" - ")?;
+    let mut fields = own.split(' ').skip(4);
+    let (target, options) = (fields.next()?.to_owned(), fields.next()?.to_owned());
+    let shared = fields.any(|tag| tag.starts_with("shared:") || tag.starts_with("master:"));
+    let mut of_super = of_super.splitn(3, ' ');
+    let kind = of_super.next()?.to_owned();
+    let super_options = of_super.nth(1)?.to_owned();
+    Some(MountLine {
+        target,
+        options,
+        kind,
+        super_options,
+        shared,
+    })
+}
+
+fn parse_interfaces(text: &str) -> Vec<String> {
+    text.lines()
+        .skip(2)
+        .filter_map(|line| line.split_once(':'))
+        .map(|(name, _)| name.trim().to_owned())
+        .collect()
+}

@@ -1,0 +1,138 @@
+//! A running command of the process backend.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::instance::{blocking, remove_leaf};
+use super::watch::Watch;
+use crate::agent::{Agent, AgentGuest};
+use crate::backend::{Act, Guest, GuestEnd};
+use crate::cgroup::leaf::Leaf;
+use crate::control::Control;
+use crate::error::Result;
+use crate::result::{LimitEvent, Termination, Usage};
+
+/// A command, the control group it is alone in, and the watch over the sandbox.
+#[derive(Debug)]
+pub(super) struct ProcessGuest {
+    guest: AgentGuest,
+    agent: Arc<Agent>,
+    leaf: Option<Arc<Leaf>>,
+    watch: Arc<Watch>,
+}
+
+impl ProcessGuest {
+    pub(super) const fn new(
+        guest: AgentGuest,
+        agent: Arc<Agent>,
+        leaf: Option<Arc<Leaf>>,
+        watch: Arc<Watch>,
+    ) -> Self {
+        Self {
+            guest,
+            agent,
+            leaf,
+            watch,
+        }
+    }
+}
+
+impl Guest for ProcessGuest {
+    fn wait(&self) -> Act<'_, Result<GuestEnd>> {
+        Box::pin(self.guest.wait())
+    }
+
+    fn signal(&self, signal: i32) -> Act<'_, Result<()>> {
+        Box::pin(self.guest.signal(signal))
+    }
+
+    fn kill(&self) -> Act<'_, Result<()>> {
+        Box::pin(async move {
+            match self.leaf.clone() {
+                Some(leaf) => {
+                    let _ = blocking(move || leaf.kill()).await??;
+                    Ok(())
+                }
+                // Without a group of its own the command cannot be told from the rest.
+                None => {
+                    self.agent.kill().await;
+                    Ok(())
+                }
+            }
+        })
+    }
+
+    fn watch_interval(&self) -> Option<Duration> {
+        self.watch.interval()
+    }
+
+    fn breach(&self, running: bool) -> Option<Termination> {
+        let in_leaf = self.leaf.as_deref().and_then(|leaf| {
+            let events = leaf.events();
+            let usage = || leaf.usage().cpu_total_us;
+            if events.oom_kills.is_some_and(|n| n > 0) {
+                // Half a command is of no use to anybody: as with memory.oom.group, one kill for
+                // want of memory ends it.
+                Some(Termination::OutOfMemory)
+            } else if self
+                .watch
+                .cpu_limit_us()
+                .zip(usage())
+                .is_some_and(|(most, n)| n >= most)
+            {
+                Some(Termination::CpuExceeded)
+            } else {
+                None
+            }
+        });
+        in_leaf.or_else(|| if running { self.watch.breach() } else { None })
+    }
+
+    fn usage(&self) -> Usage {
+        let mut usage = self.guest.usage();
+        if let Some(leaf) = &self.leaf {
+            let of_group = leaf.usage();
+            let micros = |us: Option<u64>| us.map(Duration::from_micros);
+            usage.memory_peak_bytes = of_group.memory_peak_bytes.or(usage.memory_peak_bytes);
+            usage.cpu_user = micros(of_group.cpu_user_us).or(usage.cpu_user);
+            usage.cpu_system = micros(of_group.cpu_system_us).or(usage.cpu_system);
+            usage.pids_peak = of_group.pids_peak;
+            usage.io_read_bytes = of_group.io_read_bytes;
+            usage.io_written_bytes = of_group.io_write_bytes;
+        }
+        usage
+    }
+
+    fn limit_events(&self) -> Vec<LimitEvent> {
+        let Some(leaf) = &self.leaf else {
+            return self.watch.events();
+        };
+        let events = leaf.events();
+        let mut list = Vec::new();
+        let mut add = |control, count: Option<u64>, detail: &str| {
+            if let Some(count) = count.filter(|n| *n > 0) {
+                list.push(LimitEvent::new(control, count, detail));
+            }
+        };
+        add(
+            Control::Memory,
+            events.memory_limit_hits,
+            "the memory limit was reached",
+        );
+        add(Control::Pids, events.pids_limit_hits, "a fork was refused");
+        add(
+            Control::Cpu,
+            events.nr_throttled,
+            "periods in which the CPU quota ran out",
+        );
+        list
+    }
+
+    fn release(&self) -> Act<'_, ()> {
+        Box::pin(async move {
+            if let Some(leaf) = self.leaf.clone() {
+                remove_leaf(leaf).await;
+            }
+        })
+    }
+}

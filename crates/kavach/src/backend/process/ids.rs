@@ -1,0 +1,146 @@
+//! A range of user and group ids for each live sandbox of root's.
+//!
+//! Two sandboxes must not share ids: a process of one could signal or trace one of the other
+//! wherever namespaces do not keep them apart, and files left behind would belong to the next.
+//! A range is claimed by an flock(2) on a file of its own. The lock belongs to the open file
+//! description, of which the sandbox's first process holds a copy: it is released by the kernel
+//! when both this process and the sandbox are gone, however they went.
+
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use crate::error::{KavachError, Result};
+
+/// Where the lock files are. Not a temporary directory: only root may write here.
+const DIRECTORY: &str = "/run/kavach/uid-ranges";
+/// The ids from here to [`END`] are given to no user by any distribution or by systemd's
+/// "Users, Groups, UIDs and GIDs on systemd systems".
+const FIRST: u32 = 0x7000_0000;
+const END: u32 = 0x7fff_0000;
+
+/// A claimed range; released when it and the sandbox's copy of the lock are gone.
+#[derive(Debug)]
+pub(super) struct IdRange {
+    first: u32,
+    count: u32,
+    lock: OwnedFd,
+}
+
+impl IdRange {
+    /// The first id outside.
+    pub(super) const fn first(&self) -> u32 {
+        self.first
+    }
+
+    /// How many ids.
+    pub(super) const fn count(&self) -> u32 {
+        self.count
+    }
+
+    /// What the sandbox's first process keeps open.
+    pub(super) const fn lock(&self) -> &OwnedFd {
+        &self.lock
+    }
+}
+
+/// Claims a range of `count` ids that no live sandbox has and no user was given.
+pub(super) fn claim(count: u32) -> Result<IdRange> {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let failed = |op: &str, path: &Path, source| KavachError::HostIo {
+        op: op.into(),
+        path: path.into(),
+        source,
+    };
+    let directory = Path::new(DIRECTORY);
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(directory)
+        .map_err(|e| failed("make the directory of uid range locks", directory, e))?;
+    let given = [read_subids("/etc/subuid"), read_subids("/etc/subgid")].concat();
+    let slots = (END - FIRST) / count.max(1);
+    // Processes begin at different slots, so that they seldom try a taken one.
+    let offset = std::process::id().wrapping_mul(61);
+    for _ in 0..slots {
+        let slot = NEXT.fetch_add(1, Ordering::Relaxed).wrapping_add(offset) % slots;
+        let first = FIRST + slot * count;
+        if given
+            .iter()
+            .any(|(start, n)| overlaps((first.into(), count.into()), (*start, *n)))
+        {
+            continue;
+        }
+        let path = directory.join(first.to_string());
+        if let Some(lock) = try_lock(&path).map_err(|e| failed("lock a uid range", &path, e))? {
+            return Ok(IdRange { first, count, lock });
+        }
+    }
+    Err(KavachError::ControlUnavailable {
+        control: crate::Control::UserNamespace,
+        required: format!("a free range of {count} uids"),
+        found: format!("all {slots} ranges are in use by live sandboxes or given in /etc/subuid"),
+        fix: "destroy sandboxes that are not needed".into(),
+    })
+}
+
+fn try_lock(path: &PathBuf) -> io::Result<Option<OwnedFd>> {
+    let file: File = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed())
+        .open(path)?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file.into())),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(e)) => Err(e),
+    }
+}
+
+const fn overlaps(a: (u64, u64), b: (u64, u64)) -> bool {
+    a.0 < b.0.saturating_add(b.1) && b.0 < a.0.saturating_add(a.1)
+}
+
+/// Ranges of subuid(5); a line that cannot be read is skipped, as shadow does.
+fn read_subids(path: &str) -> Vec<(u64, u64)> {
+    fs::read_to_string(path)
+        .map(|text| parse_subids(&text))
+        .unwrap_or_default()
+}
+
+fn parse_subids(text: &str) -> Vec<(u64, u64)> {
+    let parse = |line: &str| {
+        let mut fields = line.splitn(3, ':').skip(1);
+        Some((
+            fields.next()?.trim().parse().ok()?,
+            fields.next()?.trim().parse().ok()?,
+        ))
+    };
+    text.lines().filter_map(parse).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn subid_lines_are_parsed_and_nonsense_is_skipped() {
+        let text = "alice:100000:65536\n# no\nbob:x:1\nc:1879048192:65536\n:::\n";
+        assert_eq!(
+            parse_subids(text),
+            [(100_000, 65536), (1_879_048_192, 65536)]
+        );
+    }
+
+    #[test]
+    fn ranges_that_touch_do_not_overlap() {
+        assert!(!overlaps((0, 10), (10, 10)));
+        assert!(overlaps((0, 11), (10, 10)));
+        assert!(overlaps((10, 10), (0, u64::MAX)));
+    }
+}

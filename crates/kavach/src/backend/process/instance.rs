@@ -1,0 +1,232 @@
+//! A live sandbox of the process backend.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use super::guest::ProcessGuest;
+use super::ids::IdRange;
+use super::watch::Watch;
+use crate::agent::{Agent, AgentGuest};
+use crate::backend::{Act, Backend, Guest, Instance, Launch, Pausable};
+use crate::cgroup::error::CgroupError;
+use crate::cgroup::group::SandboxGroup;
+use crate::cgroup::leaf::Leaf;
+use crate::error::{KavachError, Result};
+use crate::plan::LimitsPlan;
+
+/// The sandbox, its control groups and its ids.
+#[derive(Debug)]
+pub(super) struct ProcessInstance {
+    agent: Arc<Agent>,
+    group: Option<Arc<SandboxGroup>>,
+    watch: Arc<Watch>,
+    /// Held until the sandbox's processes are gone.
+    range: Mutex<Option<IdRange>>,
+    next_leaf: AtomicU64,
+}
+
+impl ProcessInstance {
+    pub(super) fn new(
+        agent: Agent,
+        group: Option<SandboxGroup>,
+        limits: &LimitsPlan,
+        range: Option<IdRange>,
+    ) -> Self {
+        let agent = Arc::new(agent);
+        let watch = Arc::new(Watch::new(limits, agent.pid()));
+        Self {
+            agent,
+            group: group.map(Arc::new),
+            watch,
+            range: Mutex::new(range),
+            next_leaf: AtomicU64::new(1),
+        }
+    }
+
+    fn leaf(&self) -> Result<Option<Arc<Leaf>>> {
+        let id = self.next_leaf.fetch_add(1, Ordering::Relaxed);
+        let leaf = self
+            .group
+            .as_ref()
+            .map(|group| group.leaf(id))
+            .transpose()?;
+        Ok(leaf.map(Arc::new))
+    }
+
+    async fn start(&self, launch: &Launch) -> Result<Arc<dyn Guest>> {
+        let leaf = self.leaf()?;
+        let started = async {
+            let cgroups = leaf.as_ref().map(|leaf| leaf.procs_fds()).transpose()?;
+            let cgroups = cgroups.unwrap_or_default();
+            AgentGuest::launch(self.agent.commands(), launch, &cgroups).await
+        };
+        match started.await {
+            Ok(guest) => Ok(Arc::new(ProcessGuest::new(
+                guest,
+                self.agent.clone(),
+                leaf,
+                self.watch.clone(),
+            ))),
+            Err(e) => {
+                if let Some(leaf) = leaf {
+                    remove_leaf(leaf).await;
+                }
+                Err(e)
+            }
+        }
+    }
+}
+
+impl Instance for ProcessInstance {
+    fn launch(&self, launch: Launch) -> Act<'_, Result<Arc<dyn Guest>>> {
+        Box::pin(async move { self.start(&launch).await })
+    }
+
+    fn drain(&self, signal: i32) -> Act<'_, Result<()>> {
+        Box::pin(async move {
+            let signal = u32::try_from(signal).unwrap_or(15);
+            let none_left = self.agent.commands().signal_all(signal).await?;
+            none_left.await.map_err(|_| KavachError::SandboxGone {
+                act: "wait for its end",
+            })
+        })
+    }
+
+    fn destroy(&self) -> Act<'_, Result<()>> {
+        Box::pin(async move {
+            // A frozen cgroup v1 would keep even SIGKILL waiting: kill what is in the group and
+            // let it run into the signal.
+            if let Some(group) = self.group.clone().filter(|g| g.freezer_available()) {
+                let (_, thawed) = blocking(move || (group.kill_all(), group.thaw())).await?;
+                thawed?;
+            }
+            self.agent.kill().await;
+            drop(
+                self.range
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .take(),
+            );
+            match self.group.clone() {
+                Some(group) => remove_group(group).await,
+                None => Ok(()),
+            }
+        })
+    }
+
+    fn ended(&self) -> Act<'_, ()> {
+        Box::pin(self.agent.ended())
+    }
+
+    fn pausable(&self) -> Result<&dyn Pausable> {
+        match &self.group {
+            Some(group) if group.freezer_available() => Ok(self),
+            _ => Err(KavachError::Unsupported {
+                act: "pause".into(),
+                backend: Backend::Process,
+                reason: "this host gives no cgroup freezer to this user, and signals cannot pause \
+                         a guest that does not want to be paused"
+                    .into(),
+                hint: Some(
+                    "run as root, or in a delegated cgroup v2 (systemd-run --user --scope \
+                     -p Delegate=yes)"
+                        .into(),
+                ),
+            }),
+        }
+    }
+}
+
+impl Pausable for ProcessInstance {
+    fn pause(&self) -> Act<'_, Result<()>> {
+        Box::pin(async move {
+            let Some(group) = self.group.clone() else {
+                return Ok(());
+            };
+            group.freeze()?;
+            // A process in an uninterruptible call freezes when the call returns.
+            for round in 0..PAUSE_ROUNDS {
+                if group.frozen()? {
+                    return Ok(());
+                }
+                tokio::time::sleep(Duration::from_micros(100 << round.min(6))).await;
+            }
+            group.thaw()?;
+            Err(KavachError::Cgroup {
+                op: "freeze within two seconds".into(),
+                path: PathBuf::from("guest"),
+                source: io::ErrorKind::TimedOut.into(),
+            })
+        })
+    }
+
+    fn resume(&self) -> Act<'_, Result<()>> {
+        Box::pin(async move {
+            match &self.group {
+                Some(group) => Ok(group.thaw()?),
+                None => Ok(()),
+            }
+        })
+    }
+}
+
+/// Looks at a freezing group: about two seconds in all.
+const PAUSE_ROUNDS: u32 = 320;
+/// Tries to remove a directory whose last process has just ended.
+const REMOVE_ROUNDS: u32 = 200;
+
+/// Runs file operations that may take a while off the supervisor thread.
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|e| KavachError::HostIo {
+            op: "run a file operation".into(),
+            path: PathBuf::new(),
+            source: io::Error::other(e),
+        })
+}
+
+async fn remove_group(group: Arc<SandboxGroup>) -> Result<()> {
+    for round in 0..REMOVE_ROUNDS {
+        match group.remove() {
+            Err(CgroupError::Busy { .. }) => {
+                if round == 20 {
+                    // Something lives on in a group; it must not.
+                    let group = group.clone();
+                    let _ = blocking(move || group.kill_all()).await?;
+                }
+                tokio::time::sleep(Duration::from_micros(200 << round.min(6))).await;
+            }
+            done => return Ok(done?),
+        }
+    }
+    Ok(group.remove()?)
+}
+
+/// For a sandbox that did not come to life.
+pub(super) fn remove_in_background(group: SandboxGroup) {
+    tokio::spawn(async move {
+        if let Err(e) = remove_group(Arc::new(group)).await {
+            tracing::warn!(error = %e, "a control group stays until the next gc");
+        }
+    });
+}
+
+/// Removes the group of a command if nothing lives in it; the rest goes with the sandbox.
+pub(super) async fn remove_leaf(leaf: Arc<Leaf>) {
+    for round in 0..10 {
+        match leaf.remove() {
+            // What the command left in the background lives until the sandbox ends.
+            Err(CgroupError::Busy { .. }) if !leaf.is_empty().unwrap_or(false) => return,
+            Err(CgroupError::Busy { .. }) => {
+                tokio::time::sleep(Duration::from_micros(100 << round)).await;
+            }
+            _ => return,
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! The approximate limits of a sandbox: what the supervisor sums up and kills for, where no
+//! control group holds it.
+//!
+//! Memory is the sum of proportional set sizes over the processes of the sandbox's pid namespace,
+//! with tmpfs files and mapped memfds counted where they are mapped; the filter denies memory
+//! that is mapped nowhere. Between two looks a guest can exceed the limit by what it can touch in
+//! that time. That is why such a limit is called approximate.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use rustix::process::Pid;
+
+use crate::control::Control;
+use crate::plan::{LimitMechanism, LimitsPlan};
+use crate::result::{LimitEvent, Termination};
+
+/// How often memory is summed where no cgroup holds it.
+const SUM_INTERVAL: Duration = Duration::from_millis(10);
+/// How often counters of a cgroup are read.
+const COUNTER_INTERVAL: Duration = Duration::from_millis(20);
+/// More processes than this are not summed one by one any more: the limit on processes is below.
+const MOST_PROCESSES: usize = 1 << 16;
+
+/// What to look at.
+#[derive(Debug)]
+pub(super) struct Watch {
+    agent: Pid,
+    memory_bytes: Option<u64>,
+    pids: Option<u32>,
+    cpu_limit_us: Option<u64>,
+    interval: Option<Duration>,
+    pids_full: AtomicBool,
+}
+
+impl Watch {
+    pub(super) fn new(limits: &LimitsPlan, agent: Pid) -> Self {
+        let approximate = |m: LimitMechanism| m == LimitMechanism::Approximate;
+        let by_cgroup = |m: LimitMechanism| matches!(m, LimitMechanism::Cgroup(_));
+        let memory = limits.memory_bytes;
+        let memory_bytes = memory.filter(|l| approximate(l.mechanism)).map(|l| l.limit);
+        let pids = limits
+            .pids
+            .filter(|l| approximate(l.mechanism))
+            .map(|l| l.limit);
+        let cpu_limit_us = limits
+            .cpu_time_ms
+            .filter(|l| by_cgroup(l.mechanism))
+            .map(|l| l.limit.saturating_mul(1000));
+        let counted = cpu_limit_us.is_some() || memory.is_some_and(|l| by_cgroup(l.mechanism));
+        let interval = if memory_bytes.is_some() || pids.is_some() {
+            Some(SUM_INTERVAL)
+        } else if counted {
+            Some(COUNTER_INTERVAL)
+        } else {
+            None
+        };
+        Self {
+            agent,
+            memory_bytes,
+            pids,
+            cpu_limit_us,
+            interval,
+            pids_full: AtomicBool::new(false),
+        }
+    }
+
+    pub(super) const fn interval(&self) -> Option<Duration> {
+        self.interval
+    }
+
+    pub(super) const fn cpu_limit_us(&self) -> Option<u64> {
+        self.cpu_limit_us
+    }
+
+    /// A limit that the sum over the sandbox exceeds.
+    pub(super) fn breach(&self) -> Option<Termination> {
+        if self.memory_bytes.is_none() && self.pids.is_none() {
+            return None;
+        }
+        let guests = self.guests();
+        if let Some(most) = self.pids {
+            let tasks: usize = guests.iter().map(|pid| count_tasks(*pid)).sum();
+            if tasks >= most as usize {
+                self.pids_full.store(true, Ordering::Relaxed);
+            }
+        }
+        let most = self.memory_bytes?;
+        // The sum of resident sizes counts shared pages for everyone who maps them: cheap to
+        // read, never too small.
+        if guests
+            .iter()
+            .filter_map(|pid| resident_bytes(*pid))
+            .sum::<u64>()
+            <= most
+        {
+            return None;
+        }
+        let sum: u64 = guests
+            .iter()
+            .map(|pid| {
+                proportional_bytes(*pid)
+                    .or_else(|| resident_bytes(*pid))
+                    .unwrap_or(0)
+            })
+            .sum();
+        (sum > most).then_some(Termination::OutOfMemory)
+    }
+
+    pub(super) fn events(&self) -> Vec<LimitEvent> {
+        if self.pids_full.load(Ordering::Relaxed) {
+            vec![LimitEvent::new(
+                Control::Pids,
+                1,
+                "the number of processes reached its limit",
+            )]
+        } else {
+            Vec::new()
+        }
+    }
+
+    /// The processes of the sandbox, from the kernel: children of children of its first process.
+    /// An orphan is the first process's child, so none is missed.
+    fn guests(&self) -> Vec<i32> {
+        let mut found = Vec::new();
+        let mut open = vec![self.agent.as_raw_nonzero().get()];
+        while let Some(pid) = open.pop() {
+            let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else {
+                continue;
+            };
+            for thread in threads.filter_map(Result::ok) {
+                let children = fs::read_to_string(thread.path().join("children"));
+                let children = children.unwrap_or_default();
+                for child in children
+                    .split_ascii_whitespace()
+                    .filter_map(|c| c.parse().ok())
+                {
+                    if found.len() < MOST_PROCESSES {
+                        found.push(child);
+                        open.push(child);
+                    }
+                }
+            }
+        }
+        found
+    }
+}
+
+fn count_tasks(pid: i32) -> usize {
+    // The number of links of the directory is two more than its entries (proc_pid_task(5)).
+    fs::metadata(format!("/proc/{pid}/task")).map_or(0, |m| m.nlink().saturating_sub(2) as usize)
+}
+
+fn resident_bytes(pid: i32) -> Option<u64> {
+    let statm = fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
+    let pages: u64 = statm.split(' ').nth(1)?.parse().ok()?;
+    pages.checked_mul(rustix::param::page_size() as u64)
+}
+
+fn proportional_bytes(pid: i32) -> Option<u64> {
+    // Not readable once the guest has made itself undumpable: the caller takes the larger number.
+    let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
+    let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:"))?;
+    line.trim()
+        .trim_end_matches(" kB")
+        .trim()
+        .parse::<u64>()
+        .ok()?
+        .checked_mul(1024)
+}

@@ -1,0 +1,180 @@
+//! A command that runs while its caller does something else.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::unix::pipe::{Receiver, Sender};
+use tokio::sync::watch;
+
+use super::core::on_supervisor;
+use crate::backend::Guest;
+use crate::error::{KavachError, Result};
+use crate::result::ExecResult;
+
+const SIGTERM: i32 = 15;
+
+/// The caller's ends.
+#[derive(Debug)]
+pub(super) struct Streams {
+    pub(super) stdin: Option<OwnedFd>,
+    pub(super) stdout: OwnedFd,
+    pub(super) stderr: OwnedFd,
+}
+
+type Outcome = watch::Receiver<Option<std::result::Result<ExecResult, Arc<KavachError>>>>;
+
+/// A started command. Dropping the handle lets the command go on; it ends with the sandbox at the
+/// latest. Closing its output by dropping the streams is seen by the command as a closed pipe.
+#[derive(Debug)]
+pub struct Child {
+    /// Where the command reads; dropping it is the end of its input. `None` unless it was asked
+    /// for with [`Command::stdin_piped`](crate::Command::stdin_piped).
+    pub stdin: Option<ChildStdin>,
+    /// What the command writes. Take it and read it: a command blocks when nobody reads.
+    pub stdout: Option<ChildStream>,
+    /// Its errors, likewise.
+    pub stderr: Option<ChildStream>,
+    guest: Arc<dyn Guest>,
+    outcome: Outcome,
+    cancel: watch::Sender<bool>,
+}
+
+impl Child {
+    pub(super) fn new(
+        guest: Arc<dyn Guest>,
+        streams: Streams,
+        outcome: Outcome,
+        cancel: watch::Sender<bool>,
+    ) -> Result<Self> {
+        let failed = |source| KavachError::HostIo {
+            op: "open the streams of a command".into(),
+            path: "pipe(2)".into(),
+            source,
+        };
+        let stdin = streams
+            .stdin
+            .map(Sender::from_owned_fd)
+            .transpose()
+            .map_err(failed)?;
+        let stdout = Receiver::from_owned_fd(streams.stdout).map_err(failed)?;
+        let stderr = Receiver::from_owned_fd(streams.stderr).map_err(failed)?;
+        Ok(Self {
+            stdin: stdin.map(|pipe| ChildStdin { pipe }),
+            stdout: Some(ChildStream { pipe: stdout }),
+            stderr: Some(ChildStream { pipe: stderr }),
+            guest,
+            outcome,
+            cancel,
+        })
+    }
+
+    /// Waits for the command's first process to end. The result holds no output: that went
+    /// through the streams. Closes standard input first, so that a command that reads to the end
+    /// does end.
+    ///
+    /// # Errors
+    /// The sandbox ended without having been told to.
+    pub async fn wait(&mut self) -> Result<ExecResult> {
+        self.stdin = None;
+        let mut outcome = self.outcome.clone();
+        let result = outcome
+            .wait_for(Option::is_some)
+            .await
+            .ok()
+            .and_then(|r| r.clone());
+        settle(result)
+    }
+
+    /// The result, if the command has ended.
+    ///
+    /// # Errors
+    /// As [`Child::wait`].
+    pub fn try_wait(&mut self) -> Result<Option<ExecResult>> {
+        let result = self.outcome.borrow().clone();
+        result.map(|result| settle(Some(result))).transpose()
+    }
+
+    /// Sends a signal to the command's process group.
+    ///
+    /// # Errors
+    /// The sandbox is gone, or there is no such signal.
+    pub async fn signal(&self, signal: i32) -> Result<()> {
+        let guest = self.guest.clone();
+        on_supervisor(
+            "signal a command",
+            async move { guest.signal(signal).await },
+        )
+        .await
+    }
+
+    /// Ends the command with everything it started: SIGTERM to its process group, and SIGKILL to
+    /// what is left after `grace`; at once with a grace of zero.
+    ///
+    /// # Errors
+    /// As [`Child::wait`].
+    pub async fn kill(&mut self, grace: Duration) -> Result<ExecResult> {
+        if !grace.is_zero() {
+            self.signal(SIGTERM).await?;
+            if let Ok(result) = tokio::time::timeout(grace, self.wait()).await {
+                return result;
+            }
+        }
+        self.cancel.send_replace(true);
+        self.wait().await
+    }
+}
+
+fn settle(result: Option<std::result::Result<ExecResult, Arc<KavachError>>>) -> Result<ExecResult> {
+    match result {
+        Some(Ok(result)) => Ok(result),
+        Some(Err(e)) => Err(KavachError::AgentDied { how: e.to_string() }),
+        None => Err(KavachError::SandboxGone {
+            act: "wait for a command",
+        }),
+    }
+}
+
+/// The writing end of a command's standard input.
+#[derive(Debug)]
+pub struct ChildStdin {
+    pipe: Sender,
+}
+
+/// The reading end of a command's standard output or error.
+#[derive(Debug)]
+pub struct ChildStream {
+    pipe: Receiver,
+}
+
+impl AsyncRead for ChildStream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.pipe).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for ChildStdin {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.pipe).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.pipe).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.pipe).poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,277 @@
+//! Running a command in a sandbox.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::pipe::{PipeFlags, pipe_with};
+use tokio::net::unix::pipe::Receiver;
+use tokio::sync::watch;
+use zeroize::Zeroizing;
+
+use super::child::{Child, Streams};
+use super::core::{Core, on_supervisor};
+use crate::audit::AuditKind;
+use crate::backend::{Guest, Launch};
+use crate::command::{Command, Stdin, set_env};
+use crate::error::{KavachError, Result};
+use crate::plan::{LimitMechanism, Resource};
+use crate::policy::OnOutput;
+use crate::result::ExecResult;
+use crate::supervise::{Captured, Finished, Watched, capture, feed, watch};
+
+/// Kills the command when the caller no longer waits for it.
+#[derive(Debug)]
+struct CancelOnDrop(watch::Sender<bool>);
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        self.0.send_replace(true);
+    }
+}
+
+/// Checks a command and asks the hooks, on the caller's thread. Its number.
+fn admit(core: &Core, command: &Command) -> Result<u64> {
+    command.validate(&core.spec().environment(core.plan()))?;
+    let stdin_is_used = !matches!(command.get_stdin(), Stdin::Empty);
+    if stdin_is_used && core.spec().injections().stdin.is_some() {
+        return Err(KavachError::SecretUndeliverable {
+            name: "the secret for standard input".into(),
+            reason: "the command has an input of its own".into(),
+        });
+    }
+    let exec = core.next_exec();
+    let argv = command
+        .get_argv()
+        .iter()
+        .map(|a| a.to_string_lossy().into_owned())
+        .collect();
+    core.audit().before(AuditKind::Exec { exec, argv })?;
+    for event in core.secrets().events(exec) {
+        core.audit().before(event)?;
+    }
+    Ok(exec)
+}
+
+pub(super) async fn exec(core: &Arc<Core>, command: Command) -> Result<ExecResult> {
+    if matches!(command.get_stdin(), Stdin::Piped) {
+        return Err(KavachError::invalid(
+            "stdin",
+            "a piped input needs somebody who writes to it",
+            "bytes, or nothing",
+            "use `spawn`, or `stdin_bytes`",
+        ));
+    }
+    let exec = admit(core, &command)?;
+    let (cancel, cancelled) = watch::channel(false);
+    let guard = CancelOnDrop(cancel);
+    let on = core.clone();
+    let result = on_supervisor("run a command", async move {
+        run(&on, command, cancelled).await
+    })
+    .await;
+    // Waiting is over: nothing to cancel. (The receiver is gone with the task.)
+    drop(guard);
+    let result = result?;
+    report(core, exec, &result);
+    Ok(result)
+}
+
+/// The audit events of a finished command.
+pub(super) fn report(core: &Core, exec: u64, result: &ExecResult) {
+    let audit = core.audit();
+    for limit in &result.limit_events {
+        audit.after(AuditKind::Limit {
+            exec,
+            limit: limit.clone(),
+        });
+    }
+    for denial in &result.denials {
+        audit.after(AuditKind::Denied {
+            exec,
+            denial: denial.clone(),
+        });
+    }
+    audit.after(AuditKind::Verdict {
+        exec,
+        verdict: result.verdict.clone(),
+    });
+    audit.after(AuditKind::ExecEnded {
+        exec,
+        termination: result.termination,
+    });
+}
+
+/// On the supervisor thread: start, capture, watch.
+async fn run(
+    core: &Core,
+    command: Command,
+    cancelled: watch::Receiver<bool>,
+) -> Result<ExecResult> {
+    let (stdin, _) = input(core, command.get_stdin())?;
+    let (stdout, out) = output()?;
+    let (stderr, err) = output()?;
+    let guest = launch(core, &command, [stdin, stdout, stderr]).await?;
+
+    let limit = core.plan().output_limit_bytes;
+    let (ended, end) = watch::channel(false);
+    let (over, too_much) = watch::channel(false);
+    let out = tokio::spawn(capture(out, limit, end.clone(), over.clone()));
+    let err = tokio::spawn(capture(err, limit, end, over.clone()));
+    let finished = watched(core, &command, &*guest, too_much, cancelled).await;
+    ended.send_replace(true);
+    let (out, err) = (taken(out).await?, taken(err).await?);
+    Ok(result(finished?, out, err))
+}
+
+async fn taken(task: tokio::task::JoinHandle<Captured>) -> Result<Captured> {
+    task.await.map_err(|_| KavachError::SandboxGone {
+        act: "read its output",
+    })
+}
+
+fn result(finished: Finished, out: Captured, err: Captured) -> ExecResult {
+    let mut result = ExecResult::new(
+        finished.termination,
+        out.bytes,
+        err.bytes,
+        finished.duration,
+    );
+    result.stdout_truncated = out.truncated;
+    result.stderr_truncated = err.truncated;
+    result.usage = finished.usage;
+    result.usage.wall = finished.duration;
+    result.limit_events = finished.limit_events;
+    result
+}
+
+async fn watched(
+    core: &Core,
+    command: &Command,
+    guest: &dyn Guest,
+    too_much_output: watch::Receiver<bool>,
+    cancelled: watch::Receiver<bool>,
+) -> Result<Finished> {
+    let plan = core.plan();
+    // A command's own limit replaces the sandbox's; 0 is none.
+    let wall = command
+        .get_timeout_ms()
+        .or(plan.wall_limit_ms)
+        .filter(|ms| *ms > 0);
+    let by_rlimit = |r| plan.rlimits.iter().any(|limit| limit.resource == r);
+    let approximate_cpu = plan
+        .limits
+        .cpu_time_ms
+        .is_some_and(|limit| limit.mechanism == LimitMechanism::Approximate);
+    // Only a policy that wants it ends a command for its output.
+    let too_much_output = match plan.on_output {
+        OnOutput::Kill => too_much_output,
+        _ => watch::channel(false).1,
+    };
+    let watched = Watched {
+        clock: core.clock().start(),
+        wall: wall.map(Duration::from_millis),
+        too_much_output,
+        cancelled,
+        cpu_by_rlimit: approximate_cpu && by_rlimit(Resource::Cpu),
+        file_size: by_rlimit(Resource::FileSize),
+    };
+    watch(guest, watched, || core.end_of_a_command()).await
+}
+
+async fn launch(core: &Core, command: &Command, stdio: [OwnedFd; 3]) -> Result<Arc<dyn Guest>> {
+    let (extra, secret_env) = core.secrets().give(core.spec()).map_err(pipe_failed)?;
+    let mut env = core.spec().environment(core.plan());
+    for (name, value) in command.get_env() {
+        set_env(&mut env, name.clone(), value.clone());
+    }
+    let is_secret = |name: &[u8]| {
+        secret_env
+            .iter()
+            .any(|var| var.strip_prefix(name).is_some_and(|v| v.starts_with(b"=")))
+    };
+    let mut vars: Vec<Zeroizing<Vec<u8>>> = Vec::with_capacity(env.len() + secret_env.len());
+    for (name, value) in env {
+        if !is_secret(name.as_bytes()) {
+            let mut var = name.into_vec();
+            var.push(b'=');
+            var.extend_from_slice(value.as_bytes());
+            vars.push(Zeroizing::new(var));
+        }
+    }
+    vars.extend(secret_env);
+    let cwd = command
+        .get_cwd()
+        .unwrap_or(&core.plan().identity.cwd)
+        .to_owned();
+    let mut fds: Vec<(OwnedFd, u32)> = stdio.into_iter().zip(0..).collect();
+    fds.extend(extra);
+    let launch = Launch::new(command.get_argv().to_vec(), vars, cwd, fds);
+    let _turn = core.running("run a command").await?;
+    core.instance().launch(launch).await
+}
+
+/// The guest's end of standard input, and the caller's if there is one.
+fn input(core: &Core, stdin: &Stdin) -> Result<(OwnedFd, Option<OwnedFd>)> {
+    let secret = core.spec().injections().stdin.as_ref();
+    let bytes = match (stdin, secret) {
+        (Stdin::Piped, _) => {
+            let (read, write) = pipe_with(PipeFlags::CLOEXEC).map_err(pipe_failed)?;
+            return Ok((read, Some(write)));
+        }
+        (Stdin::Bytes(bytes), _) => Zeroizing::new(bytes.clone()),
+        (Stdin::Empty, Some(secret)) => secret.clone(),
+        (Stdin::Empty, None) => Zeroizing::default(),
+    };
+    Ok((feed(bytes).map_err(pipe_failed)?, None))
+}
+
+fn output() -> Result<(OwnedFd, Receiver)> {
+    let (read, write) = pipe_with(PipeFlags::CLOEXEC).map_err(pipe_failed)?;
+    Ok((write, Receiver::from_owned_fd(read).map_err(pipe_failed)?))
+}
+
+fn pipe_failed(source: impl Into<io::Error>) -> KavachError {
+    KavachError::HostIo {
+        op: "make the streams of a command".into(),
+        path: "pipe(2)".into(),
+        source: source.into(),
+    }
+}
+
+pub(super) async fn spawn(core: &Arc<Core>, command: Command) -> Result<Child> {
+    let exec = admit(core, &command)?;
+    let (cancel, cancelled) = watch::channel(false);
+    let on = core.clone();
+    let (guest, streams, finished) = on_supervisor("start a command", async move {
+        let (stdin, to_stdin) = input(&on, command.get_stdin())?;
+        let pipe = || pipe_with(PipeFlags::CLOEXEC).map_err(pipe_failed);
+        let (out, stdout) = pipe()?;
+        let (err, stderr) = pipe()?;
+        let guest = launch(&on, &command, [stdin, stdout, stderr]).await?;
+        let (done, finished) = watch::channel(None);
+        let watching = guest.clone();
+        tokio::spawn(async move {
+            let never = watch::channel(false).1;
+            let finished = watched(&on, &command, &*watching, never, cancelled).await;
+            let result = finished.map(|f| result(f, Captured::default(), Captured::default()));
+            if let Ok(result) = &result {
+                report(&on, exec, result);
+            }
+            done.send_replace(Some(result.map_err(Arc::new)));
+        });
+        Ok((
+            guest,
+            Streams {
+                stdin: to_stdin,
+                stdout: out,
+                stderr: err,
+            },
+            finished,
+        ))
+    })
+    .await?;
+    Child::new(guest, streams, finished, cancel)
+}

@@ -1,0 +1,212 @@
+//! A sandbox: created, used, ended.
+
+mod child;
+mod core;
+mod exec;
+mod inject;
+mod start;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use child::{Child, ChildStdin, ChildStream};
+
+use self::core::Core;
+use crate::audit::AuditKind;
+use crate::command::IntoCommand;
+use crate::config::SandboxConfig;
+use crate::enforcement::EnforcementReport;
+use crate::error::Result;
+use crate::lifecycle::{self, SandboxState};
+use crate::plan::Plan;
+use crate::result::ExecResult;
+use crate::scoring::StrengthScore;
+use crate::supervisor::supervisor;
+
+/// How long a drop waits for the end of what it ends.
+const DROP_PATIENCE: Duration = Duration::from_secs(10);
+
+/// A sandbox and everything in it. Dropping it kills every process and removes every trace.
+///
+/// It is one trust domain: its commands see the same files, processes and network, and what one
+/// leaves running in the background lives until the sandbox ends.
+#[derive(Debug)]
+pub struct Sandbox {
+    core: Arc<Core>,
+}
+
+/// Concurrent use of a sandbox. Cloning is cheap; a handle does not keep the sandbox alive.
+#[derive(Debug, Clone)]
+pub struct SandboxHandle {
+    core: Arc<Core>,
+}
+
+impl Sandbox {
+    /// Builds the sandbox of `config`. Its restrictions are in place and its report is ready;
+    /// no guest has run.
+    ///
+    /// # Errors
+    /// What is wrong with the config, a required control that cannot be enforced here, a step of
+    /// the setup that failed, a hook's veto. Nothing is left behind.
+    pub async fn create(config: SandboxConfig) -> Result<Self> {
+        start::create(config).await.map(|core| Self { core })
+    }
+
+    /// A handle for use from several places at once.
+    #[must_use]
+    pub fn handle(&self) -> SandboxHandle {
+        SandboxHandle {
+            core: self.core.clone(),
+        }
+    }
+
+    /// Changes the state: Running opens the sandbox for commands, Paused stops every process where
+    /// it stands, Stopped kills everything at once, Destroyed closes the book. When this returns
+    /// it is done; it blocks for as long as that takes.
+    ///
+    /// # Errors
+    /// [`KavachError::InvalidTransition`](crate::KavachError::InvalidTransition),
+    /// [`KavachError::Unsupported`](crate::KavachError::Unsupported) where this host cannot
+    /// pause, a hook's veto, or what the kernel answered.
+    pub fn transition(&mut self, to: SandboxState) -> Result<()> {
+        self.core.transition_blocking(to)
+    }
+
+    /// Runs a command to its end and captures its output.
+    ///
+    /// Text is split into words as a POSIX shell would, and the program is started directly, with
+    /// no shell; see [`Command::shell`](crate::Command::shell) for one. Dropping the future kills
+    /// the command with everything it started.
+    ///
+    /// # Errors
+    /// Only what kept kavach from doing its job: a command that fails or is ended by a limit is
+    /// an `Ok` with its [`Termination`](crate::Termination).
+    pub async fn exec(&self, command: impl IntoCommand) -> Result<ExecResult> {
+        exec::exec(&self.core, command.into_command()?).await
+    }
+
+    /// Starts a command and returns a handle with its streams. Needs a tokio runtime on the
+    /// caller's side, which the streams use.
+    ///
+    /// # Errors
+    /// As [`Sandbox::exec`].
+    pub async fn spawn(&self, command: impl IntoCommand) -> Result<Child> {
+        exec::spawn(&self.core, command.into_command()?).await
+    }
+
+    /// Ends the sandbox in good order: SIGTERM to every process, and after `grace` SIGKILL to
+    /// those that are left. A paused sandbox is killed at once: its processes could not act on a
+    /// signal.
+    ///
+    /// # Errors
+    /// [`KavachError::InvalidTransition`](crate::KavachError::InvalidTransition) where it has
+    /// ended already.
+    pub async fn stop(&mut self, grace: Duration) -> Result<()> {
+        self.core.stop(grace).await
+    }
+
+    /// Ends the sandbox from any state but Destroyed: kills everything and removes every trace.
+    ///
+    /// # Errors
+    /// [`KavachError::InvalidTransition`](crate::KavachError::InvalidTransition) the second
+    /// time.
+    pub async fn destroy(&mut self) -> Result<()> {
+        self.core.destroy().await
+    }
+
+    /// The state.
+    #[must_use]
+    pub fn state(&self) -> SandboxState {
+        self.core.state()
+    }
+
+    /// The name on this host: in the process list and in audit events.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.core.name().id
+    }
+
+    /// What is enforced, with the evidence that was read back.
+    #[must_use]
+    pub fn report(&self) -> &EnforcementReport {
+        self.core.report()
+    }
+
+    /// The strength of this sandbox on this host, computed from the report.
+    #[must_use]
+    pub fn strength(&self) -> StrengthScore {
+        self.core.strength()
+    }
+
+    /// What was planned.
+    #[must_use]
+    pub fn plan(&self) -> &Plan {
+        self.core.plan()
+    }
+}
+
+impl Drop for Sandbox {
+    fn drop(&mut self) {
+        let Ok(path) = lifecycle::path_to_destroyed(self.core.state()) else {
+            return;
+        };
+        let from = self.core.state();
+        let Ok(supervisor) = supervisor() else { return };
+        let core = self.core.clone();
+        // Blocks, so that nothing is left when a program ends right after this. A hang is bounded:
+        // the task goes on without us.
+        supervisor.wait_at_most(DROP_PATIENCE, async move { core.end_now().await });
+        let steps = std::iter::once(from).chain(path.iter().copied());
+        for (from, to) in steps.zip(path.iter().copied()) {
+            self.core.audit().after(AuditKind::Transition { from, to });
+        }
+    }
+}
+
+impl SandboxHandle {
+    /// As [`Sandbox::exec`].
+    ///
+    /// # Errors
+    /// As [`Sandbox::exec`].
+    pub async fn exec(&self, command: impl IntoCommand) -> Result<ExecResult> {
+        exec::exec(&self.core, command.into_command()?).await
+    }
+
+    /// As [`Sandbox::spawn`].
+    ///
+    /// # Errors
+    /// As [`Sandbox::spawn`].
+    pub async fn spawn(&self, command: impl IntoCommand) -> Result<Child> {
+        exec::spawn(&self.core, command.into_command()?).await
+    }
+
+    /// Changes the state, without blocking the caller's thread.
+    ///
+    /// # Errors
+    /// As [`Sandbox::transition`].
+    pub async fn transition(&self, to: SandboxState) -> Result<()> {
+        self.core.transition(to).await
+    }
+
+    /// As [`Sandbox::stop`].
+    ///
+    /// # Errors
+    /// As [`Sandbox::stop`].
+    pub async fn stop(&self, grace: Duration) -> Result<()> {
+        self.core.stop(grace).await
+    }
+
+    /// As [`Sandbox::destroy`].
+    ///
+    /// # Errors
+    /// As [`Sandbox::destroy`].
+    pub async fn destroy(&self) -> Result<()> {
+        self.core.destroy().await
+    }
+
+    /// The state.
+    #[must_use]
+    pub fn state(&self) -> SandboxState {
+        self.core.state()
+    }
+}

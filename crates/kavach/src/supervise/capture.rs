@@ -1,0 +1,91 @@
+//! The standard streams of a command that is captured whole.
+
+use std::io;
+use std::os::fd::OwnedFd;
+
+use rustix::pipe::{PipeFlags, pipe_with};
+use tokio::io::AsyncWriteExt;
+use tokio::net::unix::pipe::{Receiver, Sender};
+use tokio::sync::watch;
+use zeroize::Zeroizing;
+
+/// Bytes per read. Output past the limit is read all the same, so that the guest never blocks on
+/// a full pipe.
+const CHUNK: usize = 64 * 1024;
+/// After the command has ended, what is left in the pipe is taken: at most the largest pipe that
+/// a guest may make, for a background process may go on writing.
+const MOST_LEFT: usize = 1 << 20;
+
+/// A stream, cut at its limit.
+#[derive(Debug, Default)]
+pub(crate) struct Captured {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) truncated: bool,
+}
+
+/// Reads a pipe until its end or, once `ended` is true, until it is empty. At most `limit` bytes
+/// are kept; `over` is told when more came.
+pub(crate) async fn capture(
+    from: Receiver,
+    limit: u64,
+    mut ended: watch::Receiver<bool>,
+    over: watch::Sender<bool>,
+) -> Captured {
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let mut kept = Captured::default();
+    let mut chunk = vec![0; CHUNK];
+    let mut take = |bytes: &[u8]| {
+        let room = limit - kept.bytes.len();
+        kept.bytes
+            .extend_from_slice(bytes.get(..room.min(bytes.len())).unwrap_or(&[]));
+        if bytes.len() > room && !kept.truncated {
+            kept.truncated = true;
+            over.send_replace(true);
+        }
+    };
+    loop {
+        let draining = *ended.borrow_and_update();
+        if draining {
+            let mut left = MOST_LEFT;
+            while let Ok(n @ 1..) = from.try_read(&mut chunk) {
+                take(chunk.get(..n).unwrap_or(&[]));
+                left = left.saturating_sub(n);
+                if left == 0 {
+                    break;
+                }
+            }
+            return kept;
+        }
+        tokio::select! {
+            ready = from.readable() => {
+                if ready.is_err() {
+                    return kept;
+                }
+                match from.try_read(&mut chunk) {
+                    Ok(0) => return kept,
+                    Ok(n) => take(chunk.get(..n).unwrap_or(&[])),
+                    Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+                    Err(_) => return kept,
+                }
+            }
+            changed = ended.changed() => {
+                if changed.is_err() {
+                    return kept;
+                }
+            }
+        }
+    }
+}
+
+/// A pipe whose read end is for a guest; the bytes are written as it reads them. A guest that
+/// does not read them, or ends first, is no error.
+pub(crate) fn feed(bytes: Zeroizing<Vec<u8>>) -> io::Result<OwnedFd> {
+    let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
+    if !bytes.is_empty() {
+        let mut write = Sender::from_owned_fd(write)?;
+        tokio::spawn(async move {
+            let _ = write.write_all(&bytes).await;
+        });
+    }
+    Ok(read)
+}

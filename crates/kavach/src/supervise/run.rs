@@ -1,0 +1,126 @@
+//! From a started command to its end: the first cause wins.
+
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::clock::Stopwatch;
+use crate::backend::{Guest, GuestEnd};
+use crate::error::Result;
+use crate::result::{LimitEvent, Termination, Usage};
+
+/// How long a killed command may take to be reported as ended.
+const KILL_PATIENCE: Duration = Duration::from_secs(10);
+
+/// What a command is watched for.
+#[derive(Debug)]
+pub(crate) struct Watched {
+    /// Its time.
+    pub(crate) clock: Stopwatch,
+    /// How much of it there is.
+    pub(crate) wall: Option<Duration>,
+    /// Turns true when an output limit that ends the command was passed.
+    pub(crate) too_much_output: watch::Receiver<bool>,
+    /// Turns true when the caller wants the command gone.
+    pub(crate) cancelled: watch::Receiver<bool>,
+    /// RLIMIT_CPU is what holds the limit of CPU time.
+    pub(crate) cpu_by_rlimit: bool,
+    /// RLIMIT_FSIZE is set.
+    pub(crate) file_size: bool,
+}
+
+/// How it went.
+#[derive(Debug)]
+pub(crate) struct Finished {
+    pub(crate) termination: Termination,
+    pub(crate) duration: Duration,
+    pub(crate) usage: Usage,
+    pub(crate) limit_events: Vec<LimitEvent>,
+}
+
+/// Watches a command to its end. `died` says what the end of the whole sandbox under it means.
+pub(crate) async fn watch(
+    guest: &dyn Guest,
+    mut w: Watched,
+    died: impl Fn() -> Result<Termination>,
+) -> Result<Finished> {
+    let cause = first_cause(guest, &mut w).await;
+    let termination = match cause {
+        Cause::Ended(Ok(end)) => guest.breach(false).unwrap_or_else(|| meaning(end, &w)),
+        Cause::Ended(Err(_)) => died()?,
+        Cause::Limit(termination) => {
+            if let Err(e) = guest.kill().await {
+                tracing::warn!(error = %e, "a command was not killed at once");
+            }
+            // Its own end is awaited, so that its usage is whole and nothing of it is left. If
+            // the kill took the sandbox along, there is nothing to wait for.
+            let _ = tokio::time::timeout(KILL_PATIENCE, guest.wait()).await;
+            termination
+        }
+    };
+    let finished = Finished {
+        termination,
+        duration: w.clock.elapsed(),
+        usage: guest.usage(),
+        limit_events: guest.limit_events(),
+    };
+    guest.release().await;
+    Ok(finished)
+}
+
+enum Cause {
+    Ended(Result<GuestEnd>),
+    Limit(Termination),
+}
+
+async fn first_cause(guest: &dyn Guest, w: &mut Watched) -> Cause {
+    let ended = guest.wait();
+    tokio::pin!(ended);
+    loop {
+        let running = w.clock.is_running();
+        let left = w.wall.map(|wall| wall.saturating_sub(w.clock.elapsed()));
+        let look = guest.watch_interval();
+        tokio::select! {
+            // An end that has already come goes before a limit that would come now.
+            biased;
+            end = &mut ended => return Cause::Ended(end),
+            () = is_true(&mut w.cancelled) => return Cause::Limit(Termination::Killed),
+            () = is_true(&mut w.too_much_output) => {
+                return Cause::Limit(Termination::OutputExceeded);
+            }
+            () = w.clock.changed() => {}
+            () = after(left), if running => return Cause::Limit(Termination::TimedOut),
+            () = after(look), if running => {
+                if let Some(termination) = guest.breach(true) {
+                    return Cause::Limit(termination);
+                }
+            }
+        }
+    }
+}
+
+async fn is_true(flag: &mut watch::Receiver<bool>) {
+    if flag.wait_for(|value| *value).await.is_err() {
+        // Nobody is left who could set it.
+        std::future::pending::<()>().await;
+    }
+}
+
+async fn after(time: Option<Duration>) {
+    match time {
+        Some(time) => tokio::time::sleep(time).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// An end of the guest's own, or one that a per-process limit of the kernel caused.
+fn meaning(end: GuestEnd, w: &Watched) -> Termination {
+    const SIGXCPU: i32 = 24;
+    const SIGXFSZ: i32 = 25;
+    match end {
+        GuestEnd::Exited(code) => Termination::Exited(code),
+        GuestEnd::Signaled(SIGXCPU) if w.cpu_by_rlimit => Termination::CpuExceeded,
+        GuestEnd::Signaled(SIGXFSZ) if w.file_size => Termination::DiskExceeded,
+        GuestEnd::Signaled(signal) => Termination::Signaled(signal),
+    }
+}

@@ -1,0 +1,112 @@
+//! kavach's own thread, on which every sandbox is started and watched.
+//!
+//! The kernel ties a child's parent-death signal to the *thread* that created the child
+//! (PR_SET_PDEATHSIG(2const)): started from a worker of the caller's executor, a sandbox would die
+//! when that worker retires. So one thread per process, which never ends, starts all of them. It
+//! runs a tokio runtime of its own: the work of a sandbox never depends on the caller's executor,
+//! and a caller that blocks its executor delays nothing here.
+
+use std::future::Future;
+use std::io;
+use std::sync::OnceLock;
+use std::sync::mpsc;
+use std::thread::{self, ThreadId};
+use std::time::Duration;
+
+use tokio::runtime::{Builder, Handle};
+use tokio::task::JoinHandle;
+
+use crate::error::{KavachError, Result};
+
+/// The thread, seen from outside.
+#[derive(Debug)]
+pub(crate) struct Supervisor {
+    runtime: Handle,
+    thread: ThreadId,
+    process: u32,
+}
+
+static SUPERVISOR: OnceLock<std::result::Result<Supervisor, (String, io::ErrorKind)>> =
+    OnceLock::new();
+
+/// The supervisor of this process, started on first use.
+pub(crate) fn supervisor() -> Result<&'static Supervisor> {
+    let failed = |source| KavachError::HostIo {
+        op: "start the supervisor thread".into(),
+        path: "/proc/self/task".into(),
+        source,
+    };
+    let started = SUPERVISOR
+        .get_or_init(|| start().map_err(|e| (e.to_string(), e.kind())))
+        .as_ref()
+        .map_err(|(text, kind)| failed(io::Error::new(*kind, text.clone())))?;
+    if started.process != std::process::id() {
+        // A fork copies this value but not the thread.
+        return Err(failed(io::Error::other(
+            "the process was forked after kavach was first used; use it first in the child",
+        )));
+    }
+    Ok(started)
+}
+
+fn start() -> io::Result<Supervisor> {
+    let runtime = Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .build()?;
+    let handle = runtime.handle().clone();
+    let thread = thread::Builder::new()
+        .name("kavach".into())
+        .spawn(move || runtime.block_on(std::future::pending::<()>()))?;
+    Ok(Supervisor {
+        runtime: handle,
+        thread: thread.thread().id(),
+        process: std::process::id(),
+    })
+}
+
+impl Supervisor {
+    /// Runs a task on the thread. Dropping the handle detaches the task.
+    pub(crate) fn spawn<F>(&self, task: F) -> JoinHandle<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        self.runtime.spawn(task)
+    }
+
+    /// Runs a task on the thread and blocks the calling thread until it is done. `None` from the
+    /// supervisor thread itself, which would wait for itself, and when the task panicked.
+    pub(crate) fn wait<F>(&self, task: F) -> Option<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        if thread::current().id() == self.thread {
+            return None;
+        }
+        let (done, result) = mpsc::sync_channel(1);
+        self.spawn(async move {
+            // The receiver is waiting below.
+            let _ = done.send(task.await);
+        });
+        result.recv().ok()
+    }
+
+    /// As [`Supervisor::wait`], for at most this long; the task goes on after that. From the
+    /// supervisor thread itself it is only started.
+    pub(crate) fn wait_at_most<F>(&self, patience: Duration, task: F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let (done, result) = mpsc::sync_channel(1);
+        self.spawn(async move {
+            task.await;
+            // The receiver may have lost patience.
+            let _ = done.send(());
+        });
+        if thread::current().id() != self.thread {
+            let _ = result.recv_timeout(patience);
+        }
+    }
+}
