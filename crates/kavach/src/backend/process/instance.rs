@@ -1,6 +1,7 @@
 //! A live sandbox of the process backend.
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -34,9 +35,10 @@ impl ProcessInstance {
         group: Option<SandboxGroup>,
         limits: &LimitsPlan,
         range: Option<IdRange>,
+        tmpfs: Vec<OwnedFd>,
     ) -> Self {
         let agent = Arc::new(agent);
-        let watch = Arc::new(Watch::new(limits, agent.pid()));
+        let watch = Arc::new(Watch::new(limits, agent.pid(), tmpfs));
         Self {
             agent,
             group: group.map(Arc::new),

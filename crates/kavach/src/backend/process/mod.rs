@@ -54,8 +54,10 @@ impl ProcessDriver {
         };
         let describe = |failure: &_| setup::describe(failure, plan);
         let rehearsal = agent::start(&title(name), &setup, range_lock, place, describe).await?;
-        let report = match evidence::report(plan, &rehearsal, held.group.as_ref()) {
-            Ok(report) => report,
+        let seen = evidence::report(plan, &rehearsal, held.group.as_ref())
+            .and_then(|report| Ok((report, evidence::tmpfs_mounts(plan, &rehearsal)?)));
+        let (report, tmpfs) = match seen {
+            Ok(seen) => seen,
             Err(e) => {
                 rehearsal.abandon();
                 return Err(e);
@@ -64,7 +66,7 @@ impl ProcessDriver {
         let agent = rehearsal.finish().await?;
         let host_root = plan.mapping == Mapping::None && rustix::process::geteuid().is_root();
         let group = held.keep();
-        let instance = ProcessInstance::new(agent, group, &plan.limits, range);
+        let instance = ProcessInstance::new(agent, group, &plan.limits, range, tmpfs);
         Ok(Started::new(Arc::new(instance), report, host_root))
     }
 

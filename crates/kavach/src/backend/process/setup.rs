@@ -345,6 +345,7 @@ impl From<crate::plan::FilterOptions> for Options {
         let mut options = Self::default();
         options.network = plan.network;
         options.deny_unmapped_memory = plan.deny_memfd;
+        options.deny_unix_sockets = plan.deny_unix_sockets;
         options.pin_cpus = plan.pin_cpus;
         options
     }
