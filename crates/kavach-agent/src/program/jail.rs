@@ -53,6 +53,17 @@ fn build(channel: &Channel, frame: &Frame) -> Result<core::convert::Infallible, 
     sys::block_signals(1 << (sys::SIGCHLD - 1)).at(Step::Signals)?;
     sys::setsid().at(Step::Session)?;
 
+    // Before the namespaces: the sandbox's root of the cgroup namespace is where it is then.
+    let (join, _kept) = frame
+        .fds
+        .as_slice()
+        .split_at_checked(setup.join_count)
+        .ok_or(EPROTO)
+        .at(Step::Protocol)?;
+    for (index, group) in join.iter().enumerate() {
+        sys::write(*group, b"0").at_index(Step::JoinCgroup, index)?;
+    }
+
     let namespaces = clone_flags(&setup);
     if namespaces == 0 {
         // Backend noop: this process itself serves, on the host as it is. It adopts what its
