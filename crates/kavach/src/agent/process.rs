@@ -39,7 +39,7 @@ pub(crate) async fn start(
     describe: impl Fn(&Failure) -> (String, Option<String>),
 ) -> Result<Rehearsal> {
     let (stream, mut child) = spawn(title)?;
-    let first = u32::try_from(child.id()).unwrap_or(0);
+    let first = child.id();
     let built = build(stream, first, setup, fds, describe).await;
     match built {
         Ok((rehearsal, separate)) => {

@@ -14,7 +14,9 @@ use super::leaf::Leaf;
 use super::limits::{Applier, ControlEvidence, Limits};
 use super::name::Owner;
 use super::probe::CgroupSupport;
-use super::stats::{self, Events, Usage};
+use super::stats;
+#[cfg(test)]
+use super::stats::{Events, Usage};
 use super::tree::{self, Dir, Made, enable, enable_io, find, join_fd};
 use super::{Controller, Version};
 
@@ -219,6 +221,7 @@ impl SandboxGroup {
     ///
     /// # Errors
     /// [`CgroupError::Read`].
+    #[cfg(test)]
     pub(crate) fn is_empty(&self) -> Result<bool, CgroupError> {
         Ok(tree::pids(self.io, &self.roots)?.is_empty())
     }
@@ -232,12 +235,14 @@ impl SandboxGroup {
     }
 
     /// What the guest has used, removed leaves included.
+    #[cfg(test)]
     pub(crate) fn usage(&self) -> Usage {
         stats::usage(self.io, &self.guest)
     }
 
     /// Limits the guest has hit. On version 1 OOM kills and refused forks are
     /// those of leaves that still exist.
+    #[cfg(test)]
     pub(crate) fn events(&self) -> Events {
         stats::group_events(self.io, &self.guest)
     }

@@ -343,12 +343,12 @@ pub(super) fn describe(failure: &Failure, plan: &Plan) -> (String, Option<String
 
 impl From<crate::plan::FilterOptions> for Options {
     fn from(plan: crate::plan::FilterOptions) -> Self {
-        let mut options = Self::default();
-        options.network = plan.network;
-        options.deny_unmapped_memory = plan.deny_memfd;
-        options.deny_unix_sockets = plan.deny_unix_sockets;
-        options.pin_cpus = plan.pin_cpus;
-        options
+        Self {
+            network: plan.network,
+            deny_unmapped_memory: plan.deny_memfd,
+            pin_cpus: plan.pin_cpus,
+            deny_unix_sockets: plan.deny_unix_sockets,
+        }
     }
 }
 
