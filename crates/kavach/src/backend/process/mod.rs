@@ -46,7 +46,7 @@ impl ProcessDriver {
         };
         let group = self.group(plan, name)?;
         let held = Held { group };
-        let range_lock: Option<&OwnedFd> = range.as_ref().map(ids::IdRange::lock);
+        let range_lock: Option<&OwnedFd> = range.as_ref().and_then(ids::IdRange::lock);
         let setup = setup::encode(plan, range.as_ref())?;
         let place = |pid| match &held.group {
             Some(group) => group.add_agent(pid).map_err(KavachError::from),
