@@ -47,7 +47,7 @@ impl ProcessDriver {
         };
         let group = self.group(plan, name)?;
         let held = Held { group };
-        let range_lock: Option<&OwnedFd> = range.as_ref().map(ids::IdRange::lock);
+        let range_lock: Option<&OwnedFd> = range.as_ref().and_then(ids::IdRange::lock);
         let join = held
             .group
             .as_ref()
