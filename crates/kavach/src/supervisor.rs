@@ -8,8 +8,8 @@
 
 use std::future::Future;
 use std::io;
-use std::sync::OnceLock;
 use std::sync::mpsc;
+use std::sync::{Mutex, PoisonError};
 use std::thread::{self, ThreadId};
 use std::time::Duration;
 
@@ -26,20 +26,22 @@ pub(crate) struct Supervisor {
     process: u32,
 }
 
-static SUPERVISOR: OnceLock<std::result::Result<Supervisor, (String, io::ErrorKind)>> =
-    OnceLock::new();
+/// Lives as long as the process, once it was started.
+static SUPERVISOR: Mutex<Option<&'static Supervisor>> = Mutex::new(None);
 
-/// The supervisor of this process, started on first use.
+/// The supervisor of this process, started on first use. A start that fails, for want of
+/// descriptors perhaps, is tried again by the next caller.
 pub(crate) fn supervisor() -> Result<&'static Supervisor> {
     let failed = |source| KavachError::HostIo {
         op: "start the supervisor thread".into(),
         path: "/proc/self/task".into(),
         source,
     };
-    let started = SUPERVISOR
-        .get_or_init(|| start().map_err(|e| (e.to_string(), e.kind())))
-        .as_ref()
-        .map_err(|(text, kind)| failed(io::Error::new(*kind, text.clone())))?;
+    let mut known = SUPERVISOR.lock().unwrap_or_else(PoisonError::into_inner);
+    let started = match *known {
+        Some(started) => started,
+        None => *known.insert(Box::leak(Box::new(start().map_err(failed)?))),
+    };
     if started.process != std::process::id() {
         // A fork copies this value but not the thread.
         return Err(failed(io::Error::other(
