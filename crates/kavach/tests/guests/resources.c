@@ -61,7 +61,7 @@ ACT(inodes) {
     say("EFFECT");
 }
 
-/* Makes children that stay, says how many there are, and ends with them. */
+/* Makes children that stay, says how many there are, and ends with them after a while. */
 ACT(forks) {
     size_t most = number(argc, argv, 0), made = 0;
     int error = 0;
@@ -72,6 +72,7 @@ ACT(forks) {
     }
     printf("%zu %s\n", made, error ? strerrorname_np(error) : "EFFECT");
     fflush(stdout);
+    usleep((useconds_t)number(argc, argv, 1) * 1000); /* how long the crowd stays, in ms */
 }
 /* Forks without end, and each child does too. */
 ACT(fork_bomb) { UNUSED; for (;;) fork(); }

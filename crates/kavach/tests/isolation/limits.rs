@@ -134,7 +134,7 @@ fn memfd(s: Setting) {
 
 fn forks(s: Setting) {
     let world = World::of(s.policy);
-    let result = world.run(act("resources", &["forks", "400"]).timeout_ms(60_000));
+    let result = world.run(act("resources", &["forks", "400", "500"]).timeout_ms(60_000));
     assert_eq!(
         result.termination,
         Termination::Exited(0),
@@ -247,7 +247,7 @@ fn states(s: Setting) {
         assert_eq!(state(control), expected, "{control}");
     }
     let score = u32::from(world.sandbox.strength().value());
-    assert_eq!(score, if s.who.is_root() { 63 } else { 62 });
+    assert_eq!(score, if s.who.is_root() { 63 } else { 61 });
     drop(config("strict"));
 }
 
