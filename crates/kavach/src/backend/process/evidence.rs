@@ -190,7 +190,7 @@ impl Observed {
             },
             Control::Landlock => seen(
                 plan.landlock.is_some(),
-                "the guest's launch path entered the domain (landlock_restrict_self returned 0); \
+                "the sandbox's first process entered the domain (landlock_restrict_self returned 0); \
                  the kernel offers nothing to read it back",
             ),
             Control::UserNamespace => self.namespace("user"),
