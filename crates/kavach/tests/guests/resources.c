@@ -78,7 +78,13 @@ ACT(forks) {
 ACT(fork_bomb) { UNUSED; for (;;) fork(); }
 
 static void *turn(void *nothing) { for (volatile long i = 0;; i++) {} return nothing; }
+static void done(int signal) { (void)signal; _exit(0); }
+/* T threads that spin, for S seconds of the wall clock or without end. */
 ACT(spin) {
+    if (argc > 1) {
+        signal(SIGALRM, done);
+        alarm((unsigned)number(argc, argv, 1));
+    }
     for (size_t i = number(argc, argv, 0); i > 1; i--) {
         pthread_t thread;
         pthread_create(&thread, NULL, turn, NULL);

@@ -21,7 +21,7 @@ pub fn add(suite: &mut Suite) {
         abstract_socket(s, "EFFECT")
     });
     suite.each("abstract_socket", &ISOLATING, |s| {
-        abstract_socket(s, "errno ECONNREFUSED")
+        abstract_socket(s, "errno EPERM")
     });
     suite.each("control_path_socket", &["noop"], |s| {
         path_socket(s, "EFFECT")

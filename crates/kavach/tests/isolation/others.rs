@@ -98,8 +98,8 @@ fn unkillable(s: Setting) {
         let said = world.said(act("process", &[attack, &victim.pid()]));
         // Refused by the filter before the pid is looked up, or nobody has this pid here.
         let answer = match attack {
-            "seize" | "set_owner" => "errno EPERM",
-            _ => "errno ESRCH",
+            "kill" => "errno ESRCH",
+            _ => "errno EPERM",
         };
         assert_eq!(said, answer, "{attack}");
     }
