@@ -17,7 +17,7 @@ use crate::audit::AuditKind;
 use crate::backend::{Guest, Launch};
 use crate::command::{Command, Stdin, set_env};
 use crate::error::{KavachError, Result};
-use crate::plan::{LimitMechanism, Resource};
+use crate::plan::Resource;
 use crate::policy::OnOutput;
 use crate::result::ExecResult;
 use crate::supervise::{Captured, Finished, Watched, capture, feed, watch};
@@ -179,10 +179,6 @@ async fn watched(
         .or(plan.wall_limit_ms)
         .filter(|ms| *ms > 0);
     let by_rlimit = |r| plan.rlimits.iter().any(|limit| limit.resource == r);
-    let approximate_cpu = plan
-        .limits
-        .cpu_time_ms
-        .is_some_and(|limit| limit.mechanism == LimitMechanism::Approximate);
     // Only a policy that wants it ends a command for its output.
     let too_much_output = match plan.on_output {
         OnOutput::Kill => too_much_output,
@@ -193,7 +189,8 @@ async fn watched(
         wall: wall.map(Duration::from_millis),
         too_much_output,
         cancelled,
-        cpu_by_rlimit: approximate_cpu && by_rlimit(Resource::Cpu),
+        // Also beside a cgroup: the kernel's signal may come before the supervisor's look.
+        cpu_by_rlimit: by_rlimit(Resource::Cpu),
         file_size: by_rlimit(Resource::FileSize),
     };
     watch(guest, watched, || core.end_of_a_command()).await

@@ -15,6 +15,8 @@ use std::time::{Duration, Instant};
 
 use libtest_mimic::{Arguments, Failed, Trial};
 
+use crate::delegate::{self, Delegated};
+
 /// The ordinary user of root's runs.
 const USER: &str = "kavach-test";
 /// Tells a child which trial it is.
@@ -29,20 +31,29 @@ const PATIENCE: Duration = Duration::from_secs(150);
 pub enum Who {
     Root,
     User,
+    /// The ordinary user, in control groups that root gave it.
+    Delegated,
 }
 
 impl Who {
-    const BOTH: [Who; 2] = [Who::Root, Who::User];
+    pub const BOTH: &[Who] = &[Who::Root, Who::User];
+    pub const ALL: &[Who] = &[Who::Root, Who::User, Who::Delegated];
 
     pub fn name(self) -> &'static str {
         match self {
             Who::Root => "root",
             Who::User => "user",
+            Who::Delegated => "delegated",
         }
     }
 
     pub fn is_root(self) -> bool {
         self == Who::Root
+    }
+
+    /// Whether the kernel's control groups can hold its limits.
+    pub fn has_cgroups(self) -> bool {
+        self != Who::User
     }
 }
 
@@ -65,16 +76,32 @@ struct Case {
 type Needs = Arc<dyn Fn() -> Option<String> + Send + Sync>;
 
 /// The trials of one subject.
-#[derive(Default)]
 pub struct Suite {
     cases: Vec<Case>,
     subject: &'static str,
+    whos: &'static [Who],
+}
+
+impl Default for Suite {
+    fn default() -> Self {
+        Self {
+            cases: Vec::new(),
+            subject: "",
+            whos: Who::BOTH,
+        }
+    }
 }
 
 impl Suite {
     /// What follows belongs to this subject.
     pub fn subject(&mut self, subject: &'static str) {
+        self.subject_for(subject, Who::BOTH);
+    }
+
+    /// The same, for these users.
+    pub fn subject_for(&mut self, subject: &'static str, whos: &'static [Who]) {
         self.subject = subject;
+        self.whos = whos;
     }
 
     /// A trial for both users under `policies`.
@@ -96,7 +123,7 @@ impl Suite {
         body: impl Fn(Setting) + Send + Sync + 'static,
     ) -> &mut Self {
         let (needs, body) = (Arc::new(needs), Arc::new(body));
-        for who in Who::BOTH {
+        for who in self.whos.iter().copied() {
             for policy in policies {
                 let setting = Setting { who, policy };
                 let (needs, body) = (needs.clone(), body.clone());
@@ -238,10 +265,14 @@ impl Shared {
     }
 
     fn trial(self: &Arc<Self>, case: Case, list: bool) -> Trial {
-        let missing = if case.who.is_root() && !self.root {
+        let missing = if case.who != Who::User && !self.root {
             Some("needs root: run the tests as root".to_owned())
         } else if list {
             None
+        } else if case.who == Who::Delegated
+            && let Err(missing) = delegate::places()
+        {
+            Some(missing)
         } else {
             case.needs.as_ref().and_then(|needs| needs())
         };
@@ -258,7 +289,12 @@ impl Shared {
 
     /// Runs a trial in a process of its own.
     fn run(&self, name: &str, who: Who, toolchain: bool) -> Result<(), Failed> {
+        let delegated = match who {
+            Who::Delegated => Some(Delegated::new(USER)?),
+            _ => None,
+        };
         let mut command = match who {
+            Who::Delegated => delegate::enter(delegated.as_ref(), &as_user()),
             Who::User if self.root && toolchain => {
                 // The toolchain of root's home, shown in a mount namespace that ends with the
                 // trial.
@@ -283,7 +319,7 @@ impl Shared {
             _ => Command::new("env"),
         };
         let home = match who {
-            Who::User if self.root => format!("/home/{USER}"),
+            Who::User | Who::Delegated if self.root => format!("/home/{USER}"),
             _ => std::env::var("HOME").unwrap_or_else(|_| "/".into()),
         };
         let sysroot = match who {
@@ -315,6 +351,9 @@ impl Shared {
         let said = [said.0, said.1]
             .map(|said| said.join().unwrap_or_default())
             .concat();
+        if let Some(delegated) = delegated {
+            delegated.remove()?;
+        }
         match status {
             Some(status) if status.success() => Ok(()),
             Some(status) => Err(format!("{status}\n{said}").into()),

@@ -61,7 +61,7 @@ ACT(inodes) {
     say("EFFECT");
 }
 
-/* Makes children that stay, says how many there are, and ends with them. */
+/* Makes children that stay, says how many there are, and ends with them after a while. */
 ACT(forks) {
     size_t most = number(argc, argv, 0), made = 0;
     int error = 0;
@@ -72,12 +72,19 @@ ACT(forks) {
     }
     printf("%zu %s\n", made, error ? strerrorname_np(error) : "EFFECT");
     fflush(stdout);
+    usleep((useconds_t)number(argc, argv, 1) * 1000); /* how long the crowd stays, in ms */
 }
 /* Forks without end, and each child does too. */
 ACT(fork_bomb) { UNUSED; for (;;) fork(); }
 
 static void *turn(void *nothing) { for (volatile long i = 0;; i++) {} return nothing; }
+static void done(int signal) { (void)signal; _exit(0); }
+/* T threads that spin, for S seconds of the wall clock or without end. */
 ACT(spin) {
+    if (argc > 1) {
+        signal(SIGALRM, done);
+        alarm((unsigned)number(argc, argv, 1));
+    }
     for (size_t i = number(argc, argv, 0); i > 1; i--) {
         pthread_t thread;
         pthread_create(&thread, NULL, turn, NULL);

@@ -2,6 +2,10 @@
 //! and as an ordinary user, under `basic` and under `strict`. Each attack has its positive
 //! control under `noop` with `minimal`, so that a pass means blocked and not broken.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
+
+#[path = "../common/delegate.rs"]
+mod delegate;
 #[path = "../common/harness.rs"]
 mod harness;
 #[path = "../common/world.rs"]

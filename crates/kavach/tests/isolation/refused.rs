@@ -172,7 +172,7 @@ fn preferred(s: Setting) {
     let (full, lost) = if s.who.is_root() {
         (59, ControlState::Enforced)
     } else {
-        (57, ControlState::Absent)
+        (58, ControlState::Approximate)
     };
     assert_eq!((score, state), (full, lost));
 }

@@ -280,8 +280,8 @@ fn powers_control(s: Setting) {
 fn cwd(s: Setting) {
     let world = World::of(s.policy);
     for (path, code) in [
-        ("/proc/self/fd/3", "KV-COMMAND-NOT-EXECUTABLE"),
-        ("/root", "KV-COMMAND-NOT-EXECUTABLE"),
+        ("/proc/self/fd/3", "KV-PATH-MISSING"),
+        ("/root", "KV-PATH-MISSING"),
         ("/tmp/../..", "KV-INVALID-CONFIG"),
     ] {
         let error = world.try_run(Command::new("pwd").cwd(path)).unwrap_err();
