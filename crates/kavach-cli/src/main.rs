@@ -1,2 +1,54 @@
-//! The kavach command line.
-fn main() {}
+//! The kavach command line: arguments in, the library's acts, exit codes out.
+
+mod cli;
+mod commands;
+mod duration;
+mod error;
+mod exit_code;
+mod json;
+mod output;
+mod policy_arg;
+mod resolve;
+mod secret;
+mod signals;
+mod streams;
+mod terminal;
+
+use std::ffi::OsString;
+
+use clap::Parser as _;
+
+use crate::cli::{Cli, Verb};
+use crate::error::CliError;
+
+fn main() {
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    let code = match Cli::try_parse_from(&arguments) {
+        Ok(cli) => run(cli.verb),
+        Err(refusal) => output::refusal(&refusal, &arguments),
+    };
+    leave(code);
+}
+
+/// Runs one verb; its exit code.
+fn run(verb: Verb) -> u8 {
+    let json = verb.wants_json();
+    let done = match verb {
+        Verb::Exec(args) => commands::exec::run(args),
+        Verb::Shell(args) => commands::shell::run(args),
+        Verb::Policy(args) => commands::policy::run(&args.verb),
+    };
+    done.unwrap_or_else(|error: CliError| output::failed(&error, json))
+}
+
+/// Ends the process at once.
+///
+/// A thread may still wait for a terminal's next line, which nobody can interrupt: returning
+/// from `main` through the runtime would wait for it. Sandboxes were destroyed before.
+#[allow(
+    clippy::exit,
+    reason = "the one way out, after everything was cleaned up"
+)]
+fn leave(code: u8) -> ! {
+    std::process::exit(i32::from(code))
+}

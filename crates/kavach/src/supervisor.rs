@@ -82,7 +82,7 @@ impl Supervisor {
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        if thread::current().id() == self.thread {
+        if self.is_current() {
             return None;
         }
         let (done, result) = mpsc::sync_channel(1);
@@ -91,6 +91,11 @@ impl Supervisor {
             let _ = done.send(task.await);
         });
         result.recv().ok()
+    }
+
+    /// Whether the calling thread is the supervisor's.
+    pub(crate) fn is_current(&self) -> bool {
+        thread::current().id() == self.thread
     }
 
     /// As [`Supervisor::wait`], for at most this long; the task goes on after that. From the
@@ -105,7 +110,7 @@ impl Supervisor {
             // The receiver may have lost patience.
             let _ = done.send(());
         });
-        if thread::current().id() != self.thread {
+        if !self.is_current() {
             let _ = result.recv_timeout(patience);
         }
     }

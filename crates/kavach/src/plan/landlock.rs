@@ -143,26 +143,14 @@ pub(super) fn plan(
         } else {
             0
         },
-        scoped: if abi >= 6 { scoped(isolation) } else { 0 },
+        scoped: if abi >= 6 { SCOPES } else { 0 },
         rules,
     }))
 }
 
-/// What is cut off from outside the domain.
-///
-/// Each command is a domain of its own, while the commands of one sandbox are one trust domain:
-/// a scope would cut them off from each other. So a scope is drawn only where no namespace draws
-/// the same line around the whole sandbox.
-const fn scoped(isolation: &Isolation) -> u64 {
-    let mut scopes = 0;
-    if !isolation.namespaces.network {
-        scopes |= SCOPE_ABSTRACT_UNIX_SOCKET;
-    }
-    if !isolation.namespaces.pid {
-        scopes |= SCOPE_SIGNAL;
-    }
-    scopes
-}
+/// What is cut off from outside the domain. The whole sandbox is one domain (the agent enters it
+/// before it serves), so its commands still reach each other.
+const SCOPES: u64 = SCOPE_ABSTRACT_UNIX_SOCKET | SCOPE_SIGNAL;
 
 /// What a kernel of this ABI leaves open, or refuses too much of.
 fn lacks(abi: u32) -> String {

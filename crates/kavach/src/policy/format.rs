@@ -168,15 +168,29 @@ impl SandboxPolicy {
     /// for a read path that is not UTF-8, which no TOML can hold.
     pub fn to_toml(&self) -> Result<String> {
         self.validate()?;
-        toml::to_string(&PolicyText::from(self)).map_err(|err| {
-            KavachError::invalid(
-                "filesystem.read",
-                err.to_string(),
-                "paths that are valid UTF-8",
-                "rename the path, or leave it out of the policy",
-            )
-        })
+        toml::to_string(&PolicyText::from(self)).map_err(|err| unwritable(&err))
     }
+}
+
+impl SandboxPolicy {
+    /// The whole policy as JSON, with the keys of the TOML form.
+    ///
+    /// # Errors
+    /// As [`SandboxPolicy::to_toml`].
+    pub fn to_json(&self) -> Result<String> {
+        self.validate()?;
+        serde_json::to_string_pretty(&PolicyText::from(self)).map_err(|err| unwritable(&err))
+    }
+}
+
+/// The one part of a valid policy that no text format may be able to hold.
+fn unwritable(err: &dyn std::error::Error) -> KavachError {
+    KavachError::invalid(
+        "filesystem.read",
+        err.to_string(),
+        "paths that are valid UTF-8",
+        "rename the path, or leave it out of the policy",
+    )
 }
 
 impl PolicyText {

@@ -1,0 +1,127 @@
+//! What kavach itself prints: results, errors with hints, notes.
+
+use std::ffi::OsString;
+use std::io::{self, IsTerminal as _, Write as _};
+
+use clap::error::{ContextKind, ContextValue};
+use serde::Serialize;
+
+use crate::error::{CliError, Result};
+use crate::exit_code;
+use crate::json;
+use crate::terminal::plain;
+
+/// Prints a line of a result on standard output. A reader that has gone away is no error: it
+/// has what it wanted.
+pub(crate) fn line(text: &str) -> Result<()> {
+    let mut out = io::stdout().lock();
+    match writeln!(out, "{text}").and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(CliError::io("write to standard output")(error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Prints an error; the exit code.
+pub(crate) fn failed(error: &CliError, as_json: bool) -> u8 {
+    report(
+        error.code(),
+        &error.to_string(),
+        error.hint().as_deref(),
+        as_json,
+    );
+    error.exit_code()
+}
+
+/// A note on standard error about the end of a guest.
+pub(crate) fn note(text: &str) {
+    on_stderr("kavach:", "33", text);
+}
+
+/// Prints what clap has to say about the arguments; the exit code.
+pub(crate) fn refusal(refusal: &clap::Error, arguments: &[OsString]) -> u8 {
+    if !refusal.use_stderr() {
+        // Help or version. A reader that has gone away has what it wanted.
+        let _ = refusal.print();
+        return exit_code::OK;
+    }
+    // clap's text names the arguments as they were typed.
+    let text = refusal.render().to_string();
+    let message = text
+        .split("\n\n")
+        .next()
+        .unwrap_or_default()
+        .trim_start_matches("error: ");
+    let mut hints: Vec<String> = text
+        .lines()
+        .filter_map(|line| line.trim_start().strip_prefix("tip: "))
+        .map(str::to_owned)
+        .collect();
+    if hints.is_empty()
+        && let Some(ContextValue::StyledStr(usage)) = refusal.get(ContextKind::Usage)
+    {
+        let usage = usage.to_string();
+        let usage = usage.lines().next().unwrap_or_default();
+        hints.push(usage.replace("Usage: ", "usage: "));
+    }
+    let wants_json = arguments
+        .iter()
+        .take_while(|argument| *argument != "--")
+        .any(|argument| argument == "--json");
+    report(
+        "KV-USAGE",
+        message,
+        Some(&hints.join("\n"))
+            .filter(|hints| !hints.is_empty())
+            .map(|x| x.as_str()),
+        wants_json,
+    );
+    exit_code::FAILED
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    error: Body<'a>,
+}
+
+#[derive(Serialize)]
+struct Body<'a> {
+    code: &'a str,
+    message: &'a str,
+    hint: Option<&'a str>,
+}
+
+fn report(code: &str, message: &str, hint: Option<&str>, as_json: bool) {
+    if as_json {
+        let document = Document {
+            error: Body {
+                code,
+                message,
+                hint,
+            },
+        };
+        // Nothing is left to tell it to if this fails; the exit code still says it.
+        let _ = json::print(&document);
+        return;
+    }
+    on_stderr("error:", "1;31", message);
+    for line in hint.into_iter().flat_map(str::lines) {
+        on_stderr("hint:", "36", line);
+    }
+}
+
+/// Colours only on a terminal, and not where NO_COLOR is set and not empty
+/// (<https://no-color.org>).
+fn on_stderr(label: &str, colour: &str, text: &str) {
+    let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+        && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
+    let text = plain(text);
+    let mut err = io::stderr().lock();
+    // Nowhere is left to complain when standard error is closed.
+    let _ = if wanted && io::stderr().is_terminal() {
+        writeln!(err, "\x1b[{colour}m{label}\x1b[0m {text}")
+    } else {
+        writeln!(err, "{label} {text}")
+    };
+}

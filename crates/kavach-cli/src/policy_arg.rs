@@ -1,0 +1,43 @@
+//! A policy by preset name or file.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+
+use kavach::{KavachError, SandboxPolicy};
+
+use crate::error::{CliError, Result};
+
+/// The preset of this name, or the policy of this file.
+///
+/// What has a `/` or a `.` in it is a file; everything else is a preset's name. So a file that
+/// happens to lie in the current directory cannot replace a preset, and a misspelt preset is
+/// never looked for among the files.
+pub(crate) fn load(argument: &'static str, name: &OsStr) -> Result<SandboxPolicy> {
+    let bytes = name.as_bytes();
+    if bytes.is_empty() {
+        return Err(CliError::argument(
+            argument,
+            "the policy's name is empty",
+            "name a preset (minimal, basic, strict) or a file",
+        ));
+    }
+    if bytes.contains(&b'/') || bytes.contains(&b'.') {
+        return Ok(SandboxPolicy::load(name)?);
+    }
+    let name = name.to_string_lossy();
+    SandboxPolicy::from_preset(&name).map_err(|error| match error {
+        KavachError::UnknownPreset {
+            name,
+            nearest: None,
+            known,
+        } => CliError::argument(
+            argument,
+            format!("unknown policy preset `{name}`"),
+            format!(
+                "known: {}; a file is written with a `/` or its ending: ./{name}, {name}.toml",
+                known.join(", ")
+            ),
+        ),
+        other => other.into(),
+    })
+}
