@@ -11,7 +11,7 @@ use rustix::io::Errno;
 
 use crate::error::{KavachError, Result};
 
-static IMAGE: OnceLock<std::result::Result<OwnedFd, Errno>> = OnceLock::new();
+static IMAGE: OnceLock<OwnedFd> = OnceLock::new();
 
 /// The image, made on first use; it lives as long as the process.
 pub(super) fn image() -> Result<&'static OwnedFd> {
@@ -23,15 +23,18 @@ pub(super) fn image() -> Result<&'static OwnedFd> {
             fix: Some("kavach's agent is ported to x86_64 Linux only, so far".into()),
         });
     };
-    IMAGE
-        .get_or_init(|| seal(bytes))
-        .as_ref()
-        .map_err(|errno| KavachError::Setup {
-            step: "make the agent's memfd".into(),
-            on: "memfd_create(2)".into(),
-            source: (*errno).into(),
-            fix: Some("check that the sysctl vm.memfd_noexec is below 2".into()),
-        })
+    if let Some(image) = IMAGE.get() {
+        return Ok(image);
+    }
+    // A failure is not kept: descriptors may be scarce now and plenty later.
+    let image = seal(bytes).map_err(|errno| KavachError::Setup {
+        step: "make the agent's memfd".into(),
+        on: "memfd_create(2)".into(),
+        source: errno.into(),
+        fix: Some("check that the sysctl vm.memfd_noexec is below 2".into()),
+    })?;
+    // Of two made at once, one is dropped.
+    Ok(IMAGE.get_or_init(|| image))
 }
 
 fn seal(bytes: &[u8]) -> std::result::Result<OwnedFd, Errno> {

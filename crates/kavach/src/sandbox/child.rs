@@ -119,10 +119,11 @@ impl Child {
     /// As [`Child::wait`].
     pub async fn kill(&mut self, grace: Duration) -> Result<ExecResult> {
         // A signal that cannot be sent finds the sandbox ending, and with it the command.
-        if !grace.is_zero() && self.signal(SIGTERM).await.is_ok() {
-            if let Ok(result) = tokio::time::timeout(grace, self.wait()).await {
-                return result;
-            }
+        if !grace.is_zero()
+            && self.signal(SIGTERM).await.is_ok()
+            && let Ok(result) = tokio::time::timeout(grace, self.wait()).await
+        {
+            return result;
         }
         if let Some(cancel) = &self.cancel {
             cancel.send_replace(true);
