@@ -9,11 +9,11 @@
 use std::future::Future;
 use std::io;
 use std::sync::mpsc;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread::{self, ThreadId};
 use std::time::Duration;
 
-use tokio::runtime::{Builder, Handle};
+use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::task::JoinHandle;
 
 use crate::error::{KavachError, Result};
@@ -26,21 +26,30 @@ pub(crate) struct Supervisor {
     process: u32,
 }
 
-/// Lives as long as the process, once it was started.
-static SUPERVISOR: Mutex<Option<&'static Supervisor>> = Mutex::new(None);
+static SUPERVISOR: OnceLock<Supervisor> = OnceLock::new();
+/// Held while the thread is started, so that there is one.
+static STARTING: Mutex<()> = Mutex::new(());
 
-/// The supervisor of this process, started on first use. A start that fails, for want of
-/// descriptors perhaps, is tried again by the next caller.
+/// The supervisor of this process, started on first use. A failure is not kept: what is scarce
+/// now may be plenty later.
 pub(crate) fn supervisor() -> Result<&'static Supervisor> {
     let failed = |source| KavachError::HostIo {
         op: "start the supervisor thread".into(),
         path: "/proc/self/task".into(),
         source,
     };
-    let mut known = SUPERVISOR.lock().unwrap_or_else(PoisonError::into_inner);
-    let started = match *known {
+    let started = match SUPERVISOR.get() {
         Some(started) => started,
-        None => *known.insert(Box::leak(Box::new(start().map_err(failed)?))),
+        None => {
+            let _turn = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
+            match SUPERVISOR.get() {
+                Some(started) => started,
+                None => {
+                    let started = start().map_err(failed)?;
+                    SUPERVISOR.get_or_init(|| started)
+                }
+            }
+        }
     };
     if started.process != std::process::id() {
         // A fork copies this value but not the thread.
@@ -52,19 +61,33 @@ pub(crate) fn supervisor() -> Result<&'static Supervisor> {
 }
 
 fn start() -> io::Result<Supervisor> {
-    let runtime = Builder::new_current_thread()
-        .enable_io()
-        .enable_time()
-        .build()?;
-    let handle = runtime.handle().clone();
-    let thread = thread::Builder::new()
-        .name("kavach".into())
-        .spawn(move || runtime.block_on(std::future::pending::<()>()))?;
+    let (made, handle) = mpsc::sync_channel(1);
+    // The runtime is made and dropped on the thread: dropped here, where a caller's own runtime
+    // may be at work, it would panic.
+    let run = move || match runtime() {
+        Ok(runtime) => {
+            // The receiver waits below.
+            let _ = made.send(Ok(runtime.handle().clone()));
+            runtime.block_on(std::future::pending::<()>());
+        }
+        Err(e) => {
+            let _ = made.send(Err(e));
+        }
+    };
+    let thread = thread::Builder::new().name("kavach".into()).spawn(run)?;
+    let runtime = handle.recv().map_err(io::Error::other)??;
     Ok(Supervisor {
-        runtime: handle,
+        runtime,
         thread: thread.thread().id(),
         process: std::process::id(),
     })
+}
+
+fn runtime() -> io::Result<Runtime> {
+    Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .build()
 }
 
 impl Supervisor {
