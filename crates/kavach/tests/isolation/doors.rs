@@ -109,7 +109,7 @@ const FILES: &[(&str, &str)] = &[
     ("/dev/kvm", "errno ENOENT"),
 ];
 
-pub fn add(suite: &mut Suite) {
+pub(crate) fn add(suite: &mut Suite) {
     suite.subject("doors");
     for door in DOORS {
         suite.each(&format!("control_{}", door.name), &["noop"], move |s| {

@@ -8,7 +8,7 @@ use kavach::Command;
 use crate::harness::{Setting, Suite, program};
 use crate::world::{ISOLATING, TempDir, World, act, config, eventually, mark, marked};
 
-pub fn add(suite: &mut Suite) {
+pub(crate) fn add(suite: &mut Suite) {
     suite.subject("programs");
     suite.each("echo", &ISOLATING, echo);
     suite.each("a_bash_pipeline", &ISOLATING, bash);

@@ -10,7 +10,7 @@ use rustix::io::{FdFlags, fcntl_setfd};
 use crate::harness::{Setting, Suite, Who, fixture};
 use crate::world::{ISOLATING, TempDir, World, act, config, contents, guest};
 
-pub fn add(suite: &mut Suite) {
+pub(crate) fn add(suite: &mut Suite) {
     suite.subject("view");
     suite.each(
         "control_shadow_and_roots_home_are_readable",
