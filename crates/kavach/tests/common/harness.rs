@@ -170,7 +170,6 @@ impl Suite {
             .into_iter()
             .map(|case| shared.trial(case, args.list));
         let conclusion = libtest_mimic::run(&args, trials.collect());
-        shared.remove();
         conclusion.exit_code()
     }
 }
@@ -253,14 +252,6 @@ impl Shared {
             home,
             program,
             sysroot: sysroot.map(|out| String::from_utf8(out.stdout).unwrap().trim().into()),
-        }
-    }
-
-    fn remove(&self) {
-        for directory in [&self.directory, &self.home] {
-            if directory.is_dir() {
-                let _ = fs::remove_dir_all(directory);
-            }
         }
     }
 
@@ -362,6 +353,16 @@ impl Shared {
     }
 }
 
+impl Drop for Shared {
+    fn drop(&mut self) {
+        for directory in [&self.directory, &self.home] {
+            if directory.is_dir() {
+                let _ = fs::remove_dir_all(directory);
+            }
+        }
+    }
+}
+
 fn gather(from: Option<impl Read + Send + 'static>) -> std::thread::JoinHandle<String> {
     std::thread::spawn(move || {
         let mut bytes = Vec::new();
@@ -438,6 +439,13 @@ pub(crate) fn fixture() -> PathBuf {
 /// The same, in the process that makes it.
 fn directory() -> PathBuf {
     PathBuf::from(format!("/tmp/kavach-isolation-{}", std::process::id()))
+}
+
+/// Names a missing Rust toolchain, which cannot be shown then.
+pub(crate) fn toolchain(_: Who) -> Option<String> {
+    let there = Command::new("rustc").arg("-V").output();
+    (!there.is_ok_and(|out| out.status.success()))
+        .then(|| "rustc is missing for the user who runs the tests: https://rustup.rs".to_owned())
 }
 
 /// Names a missing program that `make setup` installs; with `KAVACH_REQUIRE_ALL` it is no reason
