@@ -29,8 +29,16 @@ pub(crate) enum Verb {
     Exec(ExecArgs),
     /// Run a shell in a sandbox of its own.
     Shell(ShellArgs),
+    /// Show the backends, and which can be used here.
+    Backends(JsonArgs),
+    /// Show what policies are worth, by the scale or on this host.
+    Score(ScoreArgs),
+    /// Look at what this host can enforce, and say how to get what is missing.
+    Doctor(JsonArgs),
     /// Show and check policies.
     Policy(PolicyArgs),
+    /// Remove what sandboxes of dead host processes left behind.
+    Gc(GcArgs),
 }
 
 impl Verb {
@@ -39,9 +47,12 @@ impl Verb {
         match self {
             Verb::Exec(args) => args.json,
             Verb::Shell(_) => false,
+            Verb::Backends(args) | Verb::Doctor(args) => args.json,
+            Verb::Score(args) => args.json,
             Verb::Policy(args) => match &args.verb {
                 PolicyVerb::Show(args) | PolicyVerb::Check(args) => args.json,
             },
+            Verb::Gc(args) => args.json,
         }
     }
 }
@@ -122,6 +133,30 @@ pub(crate) struct ShellArgs {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct JsonArgs {
+    /// Print one JSON document
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ScoreArgs {
+    /// This backend alone [default: all]
+    #[arg(long, value_name = "BACKEND")]
+    pub(crate) backend: Option<String>,
+    /// This preset or file alone [default: the three presets]
+    #[arg(long, value_name = "NAME|FILE")]
+    pub(crate) policy: Option<OsString>,
+    /// Build a real sandbox on this host and print what is enforced, with the evidence
+    /// [backend: process, policy: basic, where none is given]
+    #[arg(long)]
+    pub(crate) here: bool,
+    /// Print one JSON document
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
 #[command(subcommand_required = true)]
 pub(crate) struct PolicyArgs {
     #[command(subcommand)]
@@ -141,6 +176,16 @@ pub(crate) struct PolicyArg {
     /// A preset (minimal, basic, strict) or a file: its name has a `/` or a `.`
     #[arg(value_name = "NAME|FILE")]
     pub(crate) policy: OsString,
+    /// Print one JSON document
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct GcArgs {
+    /// Show what would be removed, and remove nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
     /// Print one JSON document
     #[arg(long)]
     pub(crate) json: bool,

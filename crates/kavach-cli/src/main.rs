@@ -36,7 +36,11 @@ fn run(verb: Verb) -> u8 {
     let done = match verb {
         Verb::Exec(args) => commands::exec::run(args),
         Verb::Shell(args) => commands::shell::run(args),
+        Verb::Backends(args) => commands::backends::run(&args),
+        Verb::Score(args) => commands::score::run(&args),
+        Verb::Doctor(args) => commands::doctor::run(&args),
         Verb::Policy(args) => commands::policy::run(&args.verb),
+        Verb::Gc(args) => commands::gc::run(&args),
     };
     done.unwrap_or_else(|error: CliError| output::failed(&error, json))
 }

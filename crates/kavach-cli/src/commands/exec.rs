@@ -113,6 +113,12 @@ pub(super) struct Strength {
     label: &'static str,
 }
 
+impl std::fmt::Display for Strength {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} ({})", self.score, self.label)
+    }
+}
+
 impl From<kavach::StrengthScore> for Strength {
     fn from(score: kavach::StrengthScore) -> Self {
         Self {

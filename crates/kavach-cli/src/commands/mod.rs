@@ -1,6 +1,12 @@
 //! One module per verb.
 
+mod attempt;
+pub(crate) mod backends;
+pub(crate) mod doctor;
 pub(crate) mod exec;
+pub(crate) mod gc;
 pub(crate) mod policy;
 mod run;
+pub(crate) mod score;
 pub(crate) mod shell;
+mod table;

@@ -1,5 +1,6 @@
 //! What can run a guest, and whether it can here.
 
+mod availability;
 mod driver;
 mod name;
 mod noop;
@@ -7,6 +8,7 @@ mod noop;
 mod process;
 mod registry;
 
+pub use availability::availability;
 pub use driver::{Act, Driver, Guest, GuestEnd, Instance, Launch, Pausable, SandboxName, Started};
 pub use name::{Backend, Unavailable};
 pub(crate) use registry::driver;

@@ -214,9 +214,8 @@ fn private_rules(spec: &Spec, view: &ViewPlan) -> Vec<(PathBuf, u64)> {
         ("/var/tmp".into(), SCRATCH),
         (HOME.into(), SCRATCH),
     ]);
-    for file in &spec.injections.files {
-        rules.push((file.path.clone(), READ_FILE));
-    }
+    // No rule for secret files: what is at their paths are links to descriptors of memfds, and
+    // files of kernel-internal mounts are outside of Landlock's reach (landlock(7)).
     // Below /etc, a read path that was asked for may also be run, as elsewhere.
     for path in &spec.policy.filesystem.read {
         if path.starts_with("/etc") {

@@ -118,11 +118,12 @@ impl Child {
     /// # Errors
     /// As [`Child::wait`].
     pub async fn kill(&mut self, grace: Duration) -> Result<ExecResult> {
-        if !grace.is_zero() {
-            self.signal(SIGTERM).await?;
-            if let Ok(result) = tokio::time::timeout(grace, self.wait()).await {
-                return result;
-            }
+        // A signal that cannot be sent finds the sandbox ending, and with it the command.
+        if !grace.is_zero()
+            && self.signal(SIGTERM).await.is_ok()
+            && let Ok(result) = tokio::time::timeout(grace, self.wait()).await
+        {
+            return result;
         }
         if let Some(cancel) = &self.cancel {
             cancel.send_replace(true);

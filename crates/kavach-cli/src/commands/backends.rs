@@ -1,0 +1,106 @@
+//! `kavach backends`: which can be used here.
+
+use kavach::backend::{Unavailable, availability};
+use kavach::host::HostFacts;
+use kavach::{Backend, KavachError, SandboxPolicy, scoring};
+use serde::Serialize;
+
+use super::attempt;
+use super::table::table;
+use crate::cli::JsonArgs;
+use crate::error::{CliError, Result};
+use crate::exit_code;
+use crate::json;
+use crate::output;
+
+/// What `--json` prints for each backend.
+#[derive(Debug, Serialize)]
+pub(super) struct Row {
+    pub(super) backend: Backend,
+    base_score: u8,
+    compiled_in: bool,
+    /// A sandbox of it was built here just now.
+    pub(super) usable: bool,
+    /// `usable`, `planned`, `not_compiled` or `unusable`.
+    status: &'static str,
+    reason: Option<String>,
+    hint: Option<String>,
+}
+
+pub(crate) fn run(args: &JsonArgs) -> Result<u8> {
+    let rows = rows(&kavach::host::probe());
+    if args.json {
+        json::print(&rows)?;
+        return Ok(exit_code::OK);
+    }
+    let head = ["BACKEND", "BASE", "COMPILED IN", "USABLE HERE", ""];
+    let mut lines = vec![head.map(str::to_owned).to_vec()];
+    for row in &rows {
+        let reason = match (&row.reason, &row.hint) {
+            (Some(reason), Some(hint)) if row.status == "unusable" => format!("{reason} ({hint})"),
+            (Some(reason), _) => reason.clone(),
+            (None, _) => String::new(),
+        };
+        let yes = |yes: bool| if yes { "yes" } else { "no" }.to_owned();
+        lines.push(vec![
+            row.backend.to_string(),
+            row.base_score.to_string(),
+            yes(row.compiled_in),
+            yes(row.usable),
+            reason,
+        ]);
+    }
+    output::line(&table(&lines))?;
+    Ok(exit_code::OK)
+}
+
+/// A row per backend. What the facts call usable is built once: nothing else can tell.
+pub(super) fn rows(facts: &HostFacts) -> Vec<Row> {
+    Backend::ALL
+        .into_iter()
+        .map(|backend| row(backend, check(backend, facts)))
+        .collect()
+}
+
+fn check(backend: Backend, facts: &HostFacts) -> Result<()> {
+    availability(backend, facts)?;
+    attempt::build(backend, SandboxPolicy::minimal()).map(drop)
+}
+
+fn row(backend: Backend, checked: Result<()>) -> Row {
+    let error = checked.err();
+    let status = match &error {
+        None => "usable",
+        Some(CliError::Kavach(error)) => match &**error {
+            KavachError::BackendUnavailable {
+                reason: Unavailable::Planned { .. },
+                ..
+            } => "planned",
+            KavachError::BackendUnavailable {
+                reason: Unavailable::NotCompiled { .. },
+                ..
+            } => "not_compiled",
+            _ => "unusable",
+        },
+        Some(_) => "unusable",
+    };
+    let reason = error.as_ref().map(|error| match error {
+        CliError::Kavach(error) => match &**error {
+            KavachError::BackendUnavailable { reason, .. } => reason.to_string(),
+            other => other.to_string(),
+        },
+        other => other.to_string(),
+    });
+    Row {
+        backend,
+        base_score: scoring::base_score(backend),
+        compiled_in: backend.compiled_in(),
+        usable: error.is_none(),
+        status,
+        reason: match (status, backend) {
+            ("usable", Backend::Noop) => Some("isolates nothing; runs with `minimal` alone".into()),
+            _ => reason,
+        },
+        hint: error.as_ref().and_then(CliError::hint),
+    }
+}

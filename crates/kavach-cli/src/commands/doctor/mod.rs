@@ -1,0 +1,208 @@
+//! `kavach doctor`: what this host can enforce, and how to get the rest.
+
+mod binaries;
+mod host;
+
+use kavach::policy::PRESETS;
+use kavach::{Backend, EnforcementRow, SandboxPolicy};
+use serde::Serialize;
+
+use super::attempt;
+use super::exec::Strength;
+use super::table::table;
+use crate::cli::JsonArgs;
+use crate::error::Result;
+use crate::exit_code;
+use crate::json;
+use crate::output;
+
+/// What was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Status {
+    /// There.
+    Ok,
+    /// Not there.
+    Missing,
+    /// Neither good nor bad.
+    Info,
+}
+
+/// One thing that was looked at.
+#[derive(Debug, Serialize)]
+struct Check {
+    name: String,
+    status: Status,
+    found: String,
+    /// What brings it: a command, or what to change.
+    fix: Option<String>,
+}
+
+impl Check {
+    fn ok(name: impl Into<String>, found: impl Into<String>) -> Self {
+        Self::with(name, Status::Ok, found, None)
+    }
+
+    fn info(name: impl Into<String>, found: impl Into<String>) -> Self {
+        Self::with(name, Status::Info, found, None)
+    }
+
+    fn missing(name: impl Into<String>, found: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self::with(name, Status::Missing, found, Some(fix.into()))
+    }
+
+    fn with(
+        name: impl Into<String>,
+        status: Status,
+        found: impl Into<String>,
+        fix: Option<String>,
+    ) -> Self {
+        Self {
+            name: name.into(),
+            status,
+            found: found.into(),
+            fix,
+        }
+    }
+}
+
+/// What became of a preset on the process backend.
+#[derive(Debug, Serialize)]
+struct Tried {
+    policy: &'static str,
+    works: bool,
+    strength: Option<Strength>,
+    /// The rows of the report that were asked for and do not hold in full.
+    losses: Vec<EnforcementRow>,
+    report: Vec<EnforcementRow>,
+    error: Option<Problem>,
+}
+
+#[derive(Debug, Serialize)]
+struct Problem {
+    code: &'static str,
+    message: String,
+    hint: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Document {
+    healthy: bool,
+    host: Vec<Check>,
+    backends: Vec<super::backends::Row>,
+    binaries: Vec<Check>,
+    presets: Vec<Tried>,
+}
+
+pub(crate) fn run(args: &JsonArgs) -> Result<u8> {
+    let facts = kavach::host::probe();
+    let presets: Vec<Tried> = PRESETS.into_iter().map(attempt).collect();
+    let document = Document {
+        healthy: presets
+            .iter()
+            .any(|tried| tried.policy == "strict" && tried.works),
+        host: host::checks(&facts),
+        backends: super::backends::rows(&facts),
+        binaries: binaries::checks(),
+        presets,
+    };
+    if args.json {
+        json::print(&document)?;
+    } else {
+        output::line(&text(&document))?;
+    }
+    Ok(if document.healthy {
+        exit_code::OK
+    } else {
+        exit_code::NOT_OK
+    })
+}
+
+fn attempt(name: &'static str) -> Tried {
+    let built = SandboxPolicy::from_preset(name)
+        .map_err(Into::into)
+        .and_then(|policy| attempt::build(Backend::Process, policy));
+    match built {
+        Ok(built) => Tried {
+            policy: name,
+            works: true,
+            strength: Some(built.strength.into()),
+            losses: built.report.losses().cloned().collect(),
+            report: built.report.rows,
+            error: None,
+        },
+        Err(error) => Tried {
+            policy: name,
+            works: false,
+            strength: None,
+            losses: Vec::new(),
+            report: Vec::new(),
+            error: Some(Problem {
+                code: error.code(),
+                message: error.to_string(),
+                hint: error.hint(),
+            }),
+        },
+    }
+}
+
+fn text(document: &Document) -> String {
+    let mut parts = vec![
+        format!("Host\n{}", checks(&document.host)),
+        format!(
+            "Programs of backends that are still to come (not needed now)\n{}",
+            checks(&document.binaries)
+        ),
+        "Sandboxes of the process backend, built just now".to_owned(),
+    ];
+    for tried in &document.presets {
+        parts.push(preset(tried));
+    }
+    parts.push(if document.healthy {
+        "`strict` works here.".into()
+    } else {
+        "`strict` does not work here.".into()
+    });
+    parts.join("\n\n")
+}
+
+fn checks(checks: &[Check]) -> String {
+    let mut rows = Vec::new();
+    for check in checks {
+        let status = match check.status {
+            Status::Ok => "  ok",
+            Status::Missing => "  missing",
+            Status::Info => "  -",
+        };
+        rows.push(vec![status.into(), check.name.clone(), check.found.clone()]);
+        if let Some(fix) = &check.fix {
+            rows.push(vec![String::new(), String::new(), format!("fix: {fix}")]);
+        }
+    }
+    table(&rows)
+}
+
+fn preset(tried: &Tried) -> String {
+    if let Some(error) = &tried.error {
+        let mut text = format!("  {}: does not work\n    {}", tried.policy, error.message);
+        if let Some(hint) = &error.hint {
+            text.push_str(&format!("\n    fix: {hint}"));
+        }
+        return crate::terminal::plain(&text);
+    }
+    let strength = tried.strength.map(|s| s.to_string()).unwrap_or_default();
+    let rows: Vec<Vec<String>> = tried
+        .report
+        .iter()
+        .filter(|row| row.is_requested())
+        .map(|row| {
+            vec![
+                "   ".into(),
+                row.control.to_string(),
+                row.state.to_string(),
+                row.mechanism.clone(),
+            ]
+        })
+        .collect();
+    format!("  {}: {strength}\n{}", tried.policy, table(&rows))
+}

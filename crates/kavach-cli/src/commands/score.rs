@@ -1,0 +1,111 @@
+//! `kavach score`: what policies are worth.
+
+use kavach::policy::PRESETS;
+use kavach::{Backend, EnforcementRow, SandboxPolicy, scoring};
+use serde::Serialize;
+
+use super::attempt;
+use super::exec::Strength;
+use super::table::table;
+use crate::cli::ScoreArgs;
+use crate::error::Result;
+use crate::exit_code;
+use crate::json;
+use crate::output;
+use crate::policy_arg;
+use crate::resolve::backend;
+use crate::terminal::plain;
+
+pub(crate) fn run(args: &ScoreArgs) -> Result<u8> {
+    if args.here { here(args) } else { scale(args) }
+}
+
+#[derive(Serialize)]
+struct Scored {
+    backend: Backend,
+    policy: String,
+    strength: Strength,
+}
+
+/// What each policy would give if all of it held. Runs nothing.
+fn scale(args: &ScoreArgs) -> Result<u8> {
+    let backends = match &args.backend {
+        Some(name) => vec![backend(Some(name))?],
+        None => Backend::ALL.to_vec(),
+    };
+    let policies = match &args.policy {
+        Some(name) => vec![policy_arg::load("--policy", name)?],
+        None => PRESETS
+            .into_iter()
+            .map(SandboxPolicy::from_preset)
+            .collect::<std::result::Result<_, _>>()?,
+    };
+    if args.json {
+        let scored: Vec<Scored> = backends
+            .iter()
+            .flat_map(|backend| policies.iter().map(move |policy| (*backend, policy)))
+            .map(|(backend, policy)| Scored {
+                backend,
+                policy: policy.name.clone(),
+                strength: scoring::score_backend(backend, policy).into(),
+            })
+            .collect();
+        json::print(&scored)?;
+        return Ok(exit_code::OK);
+    }
+    let mut head = vec!["BACKEND".to_owned(), "BASE".to_owned()];
+    head.extend(policies.iter().map(|policy| policy.name.clone()));
+    let mut rows = vec![head];
+    for backend in backends {
+        let mut row = vec![
+            backend.to_string(),
+            scoring::base_score(backend).to_string(),
+        ];
+        row.extend(
+            policies
+                .iter()
+                .map(|policy| scoring::score_backend(backend, policy).to_string()),
+        );
+        rows.push(row);
+    }
+    output::line(&table(&rows))?;
+    Ok(exit_code::OK)
+}
+
+#[derive(Serialize)]
+struct Here<'a> {
+    backend: Backend,
+    policy: &'a str,
+    strength: Strength,
+    /// What the scale gives the policy if all of it held.
+    scale: Strength,
+    report: &'a [EnforcementRow],
+}
+
+/// What a real sandbox has on this host.
+fn here(args: &ScoreArgs) -> Result<u8> {
+    let backend = backend(args.backend.as_deref())?;
+    let policy = match &args.policy {
+        Some(name) => policy_arg::load("--policy", name)?,
+        None => SandboxPolicy::basic(),
+    };
+    let scale = scoring::score_backend(backend, &policy);
+    let built = attempt::build(backend, policy.clone())?;
+    if args.json {
+        json::print(&Here {
+            backend,
+            policy: &policy.name,
+            strength: built.strength.into(),
+            scale: scale.into(),
+            report: &built.report.rows,
+        })?;
+        return Ok(exit_code::OK);
+    }
+    output::line(&plain(&format!(
+        "{backend} with {}: {} here; {scale} where everything holds\n\n{}",
+        policy.name,
+        built.strength,
+        built.report.to_string().trim_end()
+    )))?;
+    Ok(exit_code::OK)
+}
