@@ -168,6 +168,7 @@ impl Suite {
         let trials = self
             .cases
             .into_iter()
+            .filter(|case| is_asked_for(&args, &case.name))
             .map(|case| shared.trial(case, args.list));
         let conclusion = libtest_mimic::run(&args, trials.collect());
         conclusion.exit_code()
@@ -361,6 +362,15 @@ impl Drop for Shared {
             }
         }
     }
+}
+
+/// As libtest-mimic filters: what is not asked for is no skip.
+fn is_asked_for(args: &Arguments, name: &str) -> bool {
+    let matches = |filter: &String| match args.exact {
+        true => name == filter,
+        false => name.contains(filter.as_str()),
+    };
+    args.filter.as_ref().is_none_or(matches) && !args.skip.iter().any(matches)
 }
 
 fn gather(from: Option<impl Read + Send + 'static>) -> std::thread::JoinHandle<String> {
