@@ -12,7 +12,7 @@ const CONTROLLERS: [&str; 5] = ["memory", "pids", "cpu", "cpuacct", "freezer"];
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// This process's own groups, or what is missing.
-pub fn places() -> Result<Vec<PathBuf>, String> {
+pub(crate) fn places() -> Result<Vec<PathBuf>, String> {
     let own = fs::read_to_string("/proc/self/cgroup").map_err(|e| e.to_string())?;
     CONTROLLERS
         .iter()
@@ -34,10 +34,10 @@ pub fn places() -> Result<Vec<PathBuf>, String> {
 }
 
 /// A group in each hierarchy that belongs to the user.
-pub struct Delegated(Vec<PathBuf>);
+pub(crate) struct Delegated(Vec<PathBuf>);
 
 impl Delegated {
-    pub fn new(user: &str) -> Result<Self, String> {
+    pub(crate) fn new(user: &str) -> Result<Self, String> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let name = format!("kavach-delegated-{}-{number}", std::process::id());
@@ -57,7 +57,7 @@ impl Delegated {
     }
 
     /// Removes the groups; what kavach made in them must be gone.
-    pub fn remove(self) -> Result<(), String> {
+    pub(crate) fn remove(self) -> Result<(), String> {
         let since = Instant::now();
         for dir in &self.0 {
             while let Err(e) = fs::remove_dir(dir) {
@@ -72,7 +72,7 @@ impl Delegated {
 }
 
 /// Starts a command that enters the groups first, while it is root.
-pub fn enter(groups: Option<&Delegated>, then: &Command) -> Command {
+pub(crate) fn enter(groups: Option<&Delegated>, then: &Command) -> Command {
     let mut command = Command::new("sh");
     let mut script = String::from("set -e; ");
     for dir in groups.into_iter().flat_map(|groups| &groups.0) {

@@ -28,7 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(150);
 
 /// Who runs a trial.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Who {
+pub(crate) enum Who {
     Root,
     User,
     /// The ordinary user, in control groups that root gave it.
@@ -36,10 +36,10 @@ pub enum Who {
 }
 
 impl Who {
-    pub const BOTH: &[Who] = &[Who::Root, Who::User];
-    pub const ALL: &[Who] = &[Who::Root, Who::User, Who::Delegated];
+    pub(crate) const BOTH: &[Who] = &[Who::Root, Who::User];
+    pub(crate) const ALL: &[Who] = &[Who::Root, Who::User, Who::Delegated];
 
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Who::Root => "root",
             Who::User => "user",
@@ -47,21 +47,21 @@ impl Who {
         }
     }
 
-    pub fn is_root(self) -> bool {
+    pub(crate) fn is_root(self) -> bool {
         self == Who::Root
     }
 
     /// Whether the kernel's control groups can hold its limits.
-    pub fn has_cgroups(self) -> bool {
+    pub(crate) fn has_cgroups(self) -> bool {
         self != Who::User
     }
 }
 
 /// What a trial's body is told.
 #[derive(Debug, Clone, Copy)]
-pub struct Setting {
-    pub who: Who,
-    pub policy: &'static str,
+pub(crate) struct Setting {
+    pub(crate) who: Who,
+    pub(crate) policy: &'static str,
 }
 
 struct Case {
@@ -76,7 +76,7 @@ struct Case {
 type Needs = Arc<dyn Fn() -> Option<String> + Send + Sync>;
 
 /// The trials of one subject.
-pub struct Suite {
+pub(crate) struct Suite {
     cases: Vec<Case>,
     subject: &'static str,
     whos: &'static [Who],
@@ -94,18 +94,18 @@ impl Default for Suite {
 
 impl Suite {
     /// What follows belongs to this subject.
-    pub fn subject(&mut self, subject: &'static str) {
+    pub(crate) fn subject(&mut self, subject: &'static str) {
         self.subject_for(subject, Who::BOTH);
     }
 
     /// The same, for these users.
-    pub fn subject_for(&mut self, subject: &'static str, whos: &'static [Who]) {
+    pub(crate) fn subject_for(&mut self, subject: &'static str, whos: &'static [Who]) {
         self.subject = subject;
         self.whos = whos;
     }
 
     /// A trial for both users under `policies`.
-    pub fn each(
+    pub(crate) fn each(
         &mut self,
         name: &str,
         policies: &[&'static str],
@@ -115,7 +115,7 @@ impl Suite {
     }
 
     /// The same, listed as skipped where `needs` names something.
-    pub fn each_needing(
+    pub(crate) fn each_needing(
         &mut self,
         name: &str,
         policies: &[&'static str],
@@ -140,7 +140,7 @@ impl Suite {
     }
 
     /// Shows the trials just added the Rust toolchain, also where it is in root's home.
-    pub fn with_toolchain(&mut self, count: usize) {
+    pub(crate) fn with_toolchain(&mut self, count: usize) {
         let from = self.cases.len() - count;
         for case in &mut self.cases[from..] {
             case.toolchain = true;
@@ -148,7 +148,7 @@ impl Suite {
     }
 
     /// Runs what the command line asks for.
-    pub fn main(self, guests: &[(&str, &str)]) -> ExitCode {
+    pub(crate) fn main(self, guests: &[(&str, &str)]) -> ExitCode {
         if let Ok(name) = std::env::var(TRIAL) {
             let case = self.cases.into_iter().find(|case| case.name == name);
             // A panic ends this process with a status that the parent sees.
@@ -168,9 +168,9 @@ impl Suite {
         let trials = self
             .cases
             .into_iter()
+            .filter(|case| is_asked_for(&args, &case.name))
             .map(|case| shared.trial(case, args.list));
         let conclusion = libtest_mimic::run(&args, trials.collect());
-        shared.remove();
         conclusion.exit_code()
     }
 }
@@ -253,14 +253,6 @@ impl Shared {
             home,
             program,
             sysroot: sysroot.map(|out| String::from_utf8(out.stdout).unwrap().trim().into()),
-        }
-    }
-
-    fn remove(&self) {
-        for directory in [&self.directory, &self.home] {
-            if directory.is_dir() {
-                let _ = fs::remove_dir_all(directory);
-            }
         }
     }
 
@@ -362,6 +354,25 @@ impl Shared {
     }
 }
 
+impl Drop for Shared {
+    fn drop(&mut self) {
+        for directory in [&self.directory, &self.home] {
+            if directory.is_dir() {
+                let _ = fs::remove_dir_all(directory);
+            }
+        }
+    }
+}
+
+/// As libtest-mimic filters: what is not asked for is no skip.
+fn is_asked_for(args: &Arguments, name: &str) -> bool {
+    let matches = |filter: &String| match args.exact {
+        true => name == filter,
+        false => name.contains(filter.as_str()),
+    };
+    args.filter.as_ref().is_none_or(matches) && !args.skip.iter().any(matches)
+}
+
 fn gather(from: Option<impl Read + Send + 'static>) -> std::thread::JoinHandle<String> {
     std::thread::spawn(move || {
         let mut bytes = Vec::new();
@@ -428,7 +439,7 @@ fn skip(name: &str, missing: &str) {
 }
 
 /// The directory of what all trials share.
-pub fn fixture() -> PathBuf {
+pub(crate) fn fixture() -> PathBuf {
     match std::env::var_os(FIXTURE) {
         Some(directory) => directory.into(),
         None => directory(),
@@ -440,9 +451,16 @@ fn directory() -> PathBuf {
     PathBuf::from(format!("/tmp/kavach-isolation-{}", std::process::id()))
 }
 
+/// Names a missing Rust toolchain, which cannot be shown then.
+pub(crate) fn toolchain(_: Who) -> Option<String> {
+    let there = Command::new("rustc").arg("-V").output();
+    (!there.is_ok_and(|out| out.status.success()))
+        .then(|| "rustc is missing for the user who runs the tests: https://rustup.rs".to_owned())
+}
+
 /// Names a missing program that `make setup` installs; with `KAVACH_REQUIRE_ALL` it is no reason
 /// to skip, and the trial fails by itself.
-pub fn program(path: &str) -> Option<String> {
+pub(crate) fn program(path: &str) -> Option<String> {
     let there = Path::new(path).exists() || std::env::var_os("KAVACH_REQUIRE_ALL").is_some();
     (!there).then(|| format!("{path} is missing: `make setup` installs it"))
 }

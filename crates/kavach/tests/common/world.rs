@@ -14,18 +14,18 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use crate::harness::fixture;
 
 /// The policies of the process backend that isolate.
-pub const ISOLATING: [&str; 2] = ["basic", "strict"];
+pub(crate) const ISOLATING: [&str; 2] = ["basic", "strict"];
 /// How long something may take that should take no time.
-pub const SOON: Duration = Duration::from_secs(20);
+pub(crate) const SOON: Duration = Duration::from_secs(20);
 
 /// A running sandbox and the runtime that drives it.
-pub struct World {
+pub(crate) struct World {
     runtime: tokio::runtime::Runtime,
-    pub sandbox: Sandbox,
+    pub(crate) sandbox: Sandbox,
 }
 
 /// A config that shows the guests; `noop` is the positive control.
-pub fn config(policy: &str) -> SandboxConfigBuilder {
+pub(crate) fn config(policy: &str) -> SandboxConfigBuilder {
     if policy == "noop" {
         return SandboxConfig::builder()
             .backend(Backend::Noop)
@@ -37,7 +37,7 @@ pub fn config(policy: &str) -> SandboxConfigBuilder {
 }
 
 /// Where a guest program is, inside and outside.
-pub fn guest(name: &str) -> String {
+pub(crate) fn guest(name: &str) -> String {
     fixture()
         .join("guests")
         .join(name)
@@ -47,7 +47,7 @@ pub fn guest(name: &str) -> String {
 }
 
 /// A command of a guest program.
-pub fn act(name: &str, args: &[&str]) -> kavach::Command {
+pub(crate) fn act(name: &str, args: &[&str]) -> kavach::Command {
     kavach::Command::new(guest(name)).args(args.iter().copied())
 }
 
@@ -60,7 +60,7 @@ fn runtime() -> tokio::runtime::Runtime {
 }
 
 /// What keeps a config from becoming a sandbox.
-pub fn refusal(builder: SandboxConfigBuilder) -> KavachError {
+pub(crate) fn refusal(builder: SandboxConfigBuilder) -> KavachError {
     match runtime().block_on(Sandbox::create(builder.build())) {
         Ok(_) => panic!("the sandbox was made"),
         Err(e) => e,
@@ -68,7 +68,7 @@ pub fn refusal(builder: SandboxConfigBuilder) -> KavachError {
 }
 
 impl World {
-    pub fn new(builder: SandboxConfigBuilder) -> Self {
+    pub(crate) fn new(builder: SandboxConfigBuilder) -> Self {
         let runtime = runtime();
         let mut sandbox = runtime
             .block_on(Sandbox::create(builder.build()))
@@ -77,27 +77,27 @@ impl World {
         Self { runtime, sandbox }
     }
 
-    pub fn of(policy: &str) -> Self {
+    pub(crate) fn of(policy: &str) -> Self {
         Self::new(config(policy))
     }
 
     /// Runs a command; a failure of kavach fails the trial.
-    pub fn run(&self, command: impl IntoCommand) -> ExecResult {
+    pub(crate) fn run(&self, command: impl IntoCommand) -> ExecResult {
         self.try_run(command)
             .unwrap_or_else(|e| panic!("{e} ({:?})", e.hint()))
     }
 
-    pub fn try_run(&self, command: impl IntoCommand) -> kavach::Result<ExecResult> {
+    pub(crate) fn try_run(&self, command: impl IntoCommand) -> kavach::Result<ExecResult> {
         self.runtime.block_on(self.sandbox.exec(command))
     }
 
     /// What a script says on its standard output; it must succeed.
-    pub fn sh(&self, script: &str) -> String {
+    pub(crate) fn sh(&self, script: &str) -> String {
         self.said(kavach::Command::new("/bin/bash").args(["-c", script]))
     }
 
     /// What a command says on its standard output; it must succeed.
-    pub fn said(&self, command: impl IntoCommand) -> String {
+    pub(crate) fn said(&self, command: impl IntoCommand) -> String {
         let result = self.run(command);
         assert!(
             result.success(),
@@ -110,7 +110,7 @@ impl World {
     }
 
     /// Runs several commands at once.
-    pub fn run_all(&self, commands: Vec<kavach::Command>) -> Vec<ExecResult> {
+    pub(crate) fn run_all(&self, commands: Vec<kavach::Command>) -> Vec<ExecResult> {
         let running: Vec<_> = commands
             .into_iter()
             .map(|command| {
@@ -125,17 +125,17 @@ impl World {
         running.into_iter().map(end).collect()
     }
 
-    pub fn spawn(&self, command: impl IntoCommand) -> Child {
+    pub(crate) fn spawn(&self, command: impl IntoCommand) -> Child {
         self.runtime.block_on(self.sandbox.spawn(command)).unwrap()
     }
 
-    pub fn write(&self, child: &mut Child, bytes: &[u8]) {
+    pub(crate) fn write(&self, child: &mut Child, bytes: &[u8]) {
         let stdin = child.stdin.as_mut().expect("piped");
         self.runtime.block_on(stdin.write_all(bytes)).unwrap();
     }
 
     /// The next bytes that a command wrote; empty at the end of the stream.
-    pub fn read(&self, child: &mut Child) -> String {
+    pub(crate) fn read(&self, child: &mut Child) -> String {
         let stdout = child.stdout.as_mut().expect("not taken");
         let mut bytes = vec![0; 4096];
         let read = self.runtime.block_on(stdout.read(&mut bytes)).unwrap();
@@ -143,7 +143,7 @@ impl World {
     }
 
     /// Empties the pipe, and whether nothing more comes for this long.
-    pub fn quiet_for(&self, child: &mut Child, time: Duration) -> bool {
+    pub(crate) fn quiet_for(&self, child: &mut Child, time: Duration) -> bool {
         let stdout = child.stdout.as_mut().expect("not taken");
         let mut bytes = vec![0; 1 << 20];
         self.runtime.block_on(async {
@@ -155,20 +155,20 @@ impl World {
         })
     }
 
-    pub fn wait(&self, child: &mut Child) -> ExecResult {
+    pub(crate) fn wait(&self, child: &mut Child) -> ExecResult {
         self.runtime.block_on(child.wait()).unwrap()
     }
 
-    pub fn destroy(&mut self) {
+    pub(crate) fn destroy(&mut self) {
         self.runtime.block_on(self.sandbox.destroy()).unwrap();
     }
 }
 
 /// A directory of this trial's own that everybody may read; gone with the value.
-pub struct TempDir(pub PathBuf);
+pub(crate) struct TempDir(pub(crate) PathBuf);
 
 impl TempDir {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         use std::os::unix::fs::PermissionsExt;
         let path = PathBuf::from(format!("/tmp/kavach-trial-{}", std::process::id()));
         fs::create_dir(&path).unwrap();
@@ -184,7 +184,7 @@ impl Drop for TempDir {
 }
 
 /// A word that is in the command line of no other process.
-pub fn mark() -> String {
+pub(crate) fn mark() -> String {
     format!("mark-{}-{:?}", std::process::id(), Instant::now())
         .chars()
         .filter(|c| c.is_ascii_alphanumeric() || *c == '-')
@@ -192,7 +192,7 @@ pub fn mark() -> String {
 }
 
 /// The processes of the host that hold a mark, by the last word of their command line.
-pub fn marked(mark: &str) -> Vec<u32> {
+pub(crate) fn marked(mark: &str) -> Vec<u32> {
     let processes = fs::read_dir("/proc").unwrap().filter_map(Result::ok);
     processes
         .filter(|entry| {
@@ -204,7 +204,7 @@ pub fn marked(mark: &str) -> Vec<u32> {
 }
 
 /// Looks until it is so.
-pub fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
+pub(crate) fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
     let since = Instant::now();
     while !is_so() {
         assert!(since.elapsed() < SOON, "not within {SOON:?}: {what}");
@@ -213,10 +213,10 @@ pub fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
 }
 
 /// Kills a process of the host when it goes out of scope.
-pub struct Victim(pub std::process::Child);
+pub(crate) struct Victim(pub(crate) std::process::Child);
 
 impl Victim {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(
             std::process::Command::new("sleep")
                 .arg("600")
@@ -225,11 +225,11 @@ impl Victim {
         )
     }
 
-    pub fn pid(&self) -> String {
+    pub(crate) fn pid(&self) -> String {
         self.0.id().to_string()
     }
 
-    pub fn is_alive(&mut self) -> bool {
+    pub(crate) fn is_alive(&mut self) -> bool {
         self.0.try_wait().unwrap().is_none()
     }
 }
@@ -242,7 +242,7 @@ impl Drop for Victim {
 }
 
 /// The most memory that this process had at a time since [`forget_peak`].
-pub fn peak_memory() -> u64 {
+pub(crate) fn peak_memory() -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap();
     let line = status
         .lines()
@@ -252,11 +252,11 @@ pub fn peak_memory() -> u64 {
 }
 
 /// Makes the peak the present value (`proc_pid_clear_refs(5)`).
-pub fn forget_peak() {
+pub(crate) fn forget_peak() {
     fs::write("/proc/self/clear_refs", "5").unwrap();
 }
 
 /// The text of a small file, or why it cannot be read.
-pub fn contents(path: &Path) -> Result<String, std::io::ErrorKind> {
+pub(crate) fn contents(path: &Path) -> Result<String, std::io::ErrorKind> {
     fs::read_to_string(path).map_err(|e| e.kind())
 }

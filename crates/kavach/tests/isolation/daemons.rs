@@ -5,7 +5,7 @@ use kavach::{Command, SandboxState, Termination};
 use crate::harness::{Setting, Suite};
 use crate::world::{ISOLATING, World, act, eventually, mark, marked};
 
-pub fn add(suite: &mut Suite) {
+pub(crate) fn add(suite: &mut Suite) {
     suite.subject("daemons");
     suite.each("control_a_daemon_outlives_its_parent", &["noop"], outlives);
     suite.each("dead_after_a_timeout", &ISOLATING, timeout);

@@ -109,12 +109,15 @@ const FILES: &[(&str, &str)] = &[
     ("/dev/kvm", "errno ENOENT"),
 ];
 
-pub fn add(suite: &mut Suite) {
+pub(crate) fn add(suite: &mut Suite) {
     suite.subject("doors");
     for door in DOORS {
-        suite.each(&format!("control_{}", door.name), &["noop"], move |s| {
-            control(s, door)
-        });
+        suite.each_needing(
+            &format!("control_{}", door.name),
+            &["noop"],
+            move |_| closed(door.name),
+            move |s| control(s, door),
+        );
     }
     for door in BUILT {
         let missing = move |_| lacks(door.name);
@@ -202,6 +205,28 @@ fn answer(s: Setting, args: &[&str]) -> String {
         Termination::Signaled(SIGSYS) => KILLED.to_owned(),
         other => panic!("{other}: {}{}", result.stdout, result.stderr),
     }
+}
+
+/// Doors that the host itself may have closed: the setting, and its value when they are open.
+const SETTINGS: &[(&str, &str, &str)] = &[
+    ("tiocsti", "dev/tty/legacy_tiocsti", "1"),
+    ("io_uring", "kernel/io_uring_disabled", "0"),
+    (
+        "newuser",
+        "kernel/apparmor_restrict_unprivileged_userns",
+        "0",
+    ),
+    ("newuser", "kernel/unprivileged_userns_clone", "1"),
+];
+
+/// The setting that closes a door on this host; a kernel without the setting leaves it open.
+fn closed(name: &str) -> Option<String> {
+    let settings = SETTINGS.iter().filter(|(door, ..)| name.contains(door));
+    settings.into_iter().find_map(|(_, setting, open)| {
+        let value = std::fs::read_to_string(format!("/proc/sys/{setting}")).ok()?;
+        let value = value.trim();
+        (value != *open).then(|| format!("closed on this host: {setting} = {value}"))
+    })
 }
 
 /// Asks the host's kernel itself, without kavach.

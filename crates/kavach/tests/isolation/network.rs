@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::harness::{Setting, Suite};
 use crate::world::{ISOLATING, TempDir, World, act, config, mark};
 
-pub fn add(suite: &mut Suite) {
+pub(crate) fn add(suite: &mut Suite) {
     suite.subject("network");
     suite.each("control_tcp", &["noop"], |s| tcp(s, "EFFECT"));
     suite.each("tcp", &ISOLATING, |s| {

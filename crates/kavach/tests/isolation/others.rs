@@ -5,7 +5,7 @@ use kavach::Command;
 use crate::harness::{Setting, Suite};
 use crate::world::{ISOLATING, Victim, World, act};
 
-pub fn add(suite: &mut Suite) {
+pub(crate) fn add(suite: &mut Suite) {
     suite.subject("processes");
     suite.each(
         "control_a_host_process_is_visible",

@@ -5,10 +5,10 @@ use std::process::Command as HostCommand;
 
 use kavach::Command;
 
-use crate::harness::{Setting, Suite, program};
+use crate::harness::{Setting, Suite, program, toolchain};
 use crate::world::{ISOLATING, TempDir, World, act, config, eventually, mark, marked};
 
-pub fn add(suite: &mut Suite) {
+pub(crate) fn add(suite: &mut Suite) {
     suite.subject("programs");
     suite.each("echo", &ISOLATING, echo);
     suite.each("a_bash_pipeline", &ISOLATING, bash);
@@ -39,7 +39,7 @@ pub fn add(suite: &mut Suite) {
         |_| program("/usr/bin/gcc"),
         gcc,
     );
-    suite.each("cargo_builds_a_crate", &ISOLATING, cargo);
+    suite.each_needing("cargo_builds_a_crate", &ISOLATING, toolchain, cargo);
     suite.with_toolchain(4);
     suite.each_needing(
         "node_evaluates",

@@ -11,7 +11,7 @@ use kavach::{
 use crate::harness::{Setting, Suite};
 use crate::world::{ISOLATING, TempDir, World, config, refusal};
 
-pub fn add(suite: &mut Suite) {
+pub(crate) fn add(suite: &mut Suite) {
     suite.subject("refused");
     suite.each("a_misspelt_profile", &ISOLATING, profile);
     suite.each("a_missing_read_path", &ISOLATING, missing_path);

@@ -10,7 +10,7 @@ use rustix::io::{FdFlags, fcntl_setfd};
 use crate::harness::{Setting, Suite, Who, fixture};
 use crate::world::{ISOLATING, TempDir, World, act, config, contents, guest};
 
-pub fn add(suite: &mut Suite) {
+pub(crate) fn add(suite: &mut Suite) {
     suite.subject("view");
     suite.each(
         "control_shadow_and_roots_home_are_readable",
@@ -253,16 +253,17 @@ const STATUS: &str =
     "grep -E '^(Cap(Inh|Prm|Eff|Bnd|Amb)|NoNewPrivs|Seccomp|Groups):' /proc/self/status";
 
 fn powers(s: Setting) {
-    let status = World::of(s.policy).said(STATUS);
-    let lines: Vec<String> = status
-        .lines()
-        .map(|l| l.split_whitespace().collect::<Vec<_>>().join(" "))
-        .collect();
     let none = "0000000000000000";
     let mut expected = vec!["Groups:".to_owned()];
     expected.extend(["Inh", "Prm", "Eff", "Bnd", "Amb"].map(|set| format!("Cap{set}: {none}")));
     expected.extend(["NoNewPrivs: 1".to_owned(), "Seccomp: 2".to_owned()]);
-    assert_eq!(lines, expected);
+    let world = World::of(s.policy);
+    // The first command, a second one, and what a command starts.
+    let nested = Command::shell(format!("sh -c \"{STATUS}\""));
+    let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
+    for status in [world.said(STATUS), world.said(STATUS), world.said(nested)] {
+        assert_eq!(status.lines().map(words).collect::<Vec<_>>(), expected);
+    }
 }
 
 fn powers_control(s: Setting) {
