@@ -129,7 +129,9 @@ impl Core {
     /// The right to start something, as long as it is held.
     pub(super) async fn running(&self, act: &'static str) -> Result<RwLockReadGuard<'_, ()>> {
         if self.closing.load(Ordering::Acquire) {
-            return Err(KavachError::SandboxGone { act });
+            // As it answers from now on.
+            let state = SandboxState::Stopped;
+            return Err(KavachError::NotRunning { state, act });
         }
         let turn = self.turn.read().await;
         match self.state() {
