@@ -129,11 +129,9 @@ impl Core {
     /// The right to start something, as long as it is held.
     pub(super) async fn running(&self, act: &'static str) -> Result<RwLockReadGuard<'_, ()>> {
         if self.closing.load(Ordering::Acquire) {
-            // What it is about to be, from the caller's view.
-            return Err(KavachError::NotRunning {
-                state: SandboxState::Stopped,
-                act,
-            });
+            // As it answers from now on.
+            let state = SandboxState::Stopped;
+            return Err(KavachError::NotRunning { state, act });
         }
         let turn = self.turn.read().await;
         match self.state() {

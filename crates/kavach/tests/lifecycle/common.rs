@@ -13,10 +13,10 @@ use kavach::{KavachError, Sandbox, SandboxConfig, SandboxPolicy, SandboxState};
 use libtest_mimic::Trial;
 
 /// The longest that anything here is waited for. Nothing takes a tenth of it.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A test that runs everywhere.
-pub fn test(name: &str, run: fn()) -> Trial {
+pub(crate) fn test(name: &str, run: fn()) -> Trial {
     Trial::test(name, move || {
         run();
         Ok(())
@@ -24,7 +24,7 @@ pub fn test(name: &str, run: fn()) -> Trial {
 }
 
 /// A test that needs something; skipped, with what is missing, where it is not there.
-pub fn test_with(name: &str, missing: Option<&str>, run: fn()) -> Trial {
+pub(crate) fn test_with(name: &str, missing: Option<&str>, run: fn()) -> Trial {
     if let Some(missing) = missing {
         let line = format!("SKIP: {name}: {missing}\n");
         match std::env::var_os("KAVACH_SKIP_LOG") {
@@ -39,7 +39,7 @@ pub fn test_with(name: &str, missing: Option<&str>, run: fn()) -> Trial {
 }
 
 /// What keeps this user on this host from having cgroups with a freezer, if anything.
-pub fn no_freezer() -> Option<&'static str> {
+pub(crate) fn no_freezer() -> Option<&'static str> {
     static ANSWER: OnceLock<Option<String>> = OnceLock::new();
     let answer = ANSWER.get_or_init(|| {
         let paused = run(async {
@@ -56,19 +56,19 @@ pub fn no_freezer() -> Option<&'static str> {
 }
 
 /// The reverse, for what holds only without.
-pub fn a_freezer() -> Option<&'static str> {
+pub(crate) fn a_freezer() -> Option<&'static str> {
     match no_freezer() {
         None => Some("this user has control groups here; it states what holds without them"),
         Some(_) => None,
     }
 }
 
-pub fn is_root() -> bool {
+pub(crate) fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
 /// Runs a test's body on a runtime of its own.
-pub fn run<T>(body: impl Future<Output = T>) -> T {
+pub(crate) fn run<T>(body: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -76,40 +76,48 @@ pub fn run<T>(body: impl Future<Output = T>) -> T {
         .block_on(body)
 }
 
-pub fn config(preset: &str) -> SandboxConfig {
+pub(crate) fn config(preset: &str) -> SandboxConfig {
     let policy = SandboxPolicy::from_preset(preset).unwrap();
     SandboxConfig::builder().policy(policy).build()
 }
 
-pub async fn created(preset: &str) -> Sandbox {
+pub(crate) async fn created(preset: &str) -> Sandbox {
     Sandbox::create(config(preset)).await.unwrap()
 }
 
-pub async fn running(preset: &str) -> Sandbox {
+pub(crate) async fn running(preset: &str) -> Sandbox {
     let mut sandbox = created(preset).await;
     sandbox.transition(SandboxState::Running).unwrap();
     sandbox
 }
 
 /// Words for `sleep` that sleep for ever and are seen in no other process.
-pub fn marker() -> String {
+pub(crate) fn marker() -> String {
     static NEXT: AtomicU64 = AtomicU64::new(1);
     let n = NEXT.fetch_add(1, Ordering::Relaxed);
     format!("9{:09}{n:06}", std::process::id())
 }
 
 /// Asks again and again, for a bounded time.
-pub fn until(what: &str, mut done: impl FnMut() -> bool) {
+pub(crate) fn until(what: &str, done: impl FnMut() -> bool) {
+    assert!(comes_true(done), "waited in vain: {what}");
+}
+
+/// Whether it comes true within [`PATIENCE`].
+pub(crate) fn comes_true(mut done: impl FnMut() -> bool) -> bool {
     let start = Instant::now();
     while !done() {
-        assert!(start.elapsed() < PATIENCE, "waited in vain: {what}");
+        if start.elapsed() > PATIENCE {
+            return false;
+        }
         // Leaves the processor to those that are waited for; nothing depends on the length.
         std::thread::sleep(Duration::from_millis(1));
     }
+    true
 }
 
 /// Each process of the host that is not a zombie, with its command line.
-pub fn processes() -> Vec<(i32, String)> {
+pub(crate) fn processes() -> Vec<(i32, String)> {
     let mut all = Vec::new();
     for entry in fs::read_dir("/proc").unwrap().flatten() {
         let Some(pid) = entry.file_name().to_str().and_then(|n| n.parse().ok()) else {
@@ -125,7 +133,7 @@ pub fn processes() -> Vec<(i32, String)> {
 }
 
 /// The processes whose command line holds `text`.
-pub fn with_text(text: &str) -> Vec<i32> {
+pub(crate) fn with_text(text: &str) -> Vec<i32> {
     let matching = processes()
         .into_iter()
         .filter(|(_, line)| line.contains(text));
@@ -133,14 +141,14 @@ pub fn with_text(text: &str) -> Vec<i32> {
 }
 
 /// The processes that sleep for `mark`; a shell that was told to start one is none.
-pub fn sleeping(mark: &str) -> Vec<i32> {
+pub(crate) fn sleeping(mark: &str) -> Vec<i32> {
     let sleep = format!("sleep {mark} ");
     let matching = processes().into_iter().filter(|(_, line)| *line == sleep);
     matching.map(|(pid, _)| pid).collect()
 }
 
 /// Waits until exactly one process sleeps for `mark`.
-pub fn the_sleeper(mark: &str) -> i32 {
+pub(crate) fn the_sleeper(mark: &str) -> i32 {
     let mut found = Vec::new();
     until("a process to sleep", || {
         found = sleeping(mark);
@@ -150,7 +158,7 @@ pub fn the_sleeper(mark: &str) -> i32 {
 }
 
 /// Waits until exactly one process has `text` in its command line.
-pub fn the_one_with(text: &str) -> i32 {
+pub(crate) fn the_one_with(text: &str) -> i32 {
     let mut found = Vec::new();
     until("a process to start", || {
         found = with_text(text);
@@ -160,12 +168,12 @@ pub fn the_one_with(text: &str) -> i32 {
 }
 
 /// PID 1 of a sandbox, by the name in its title.
-pub fn agents_of(id: &str) -> Vec<i32> {
+pub(crate) fn agents_of(id: &str) -> Vec<i32> {
     with_text(&format!("kavach-agent [{id}]"))
 }
 
 /// The control groups of this host whose names begin with `prefix`.
-pub fn cgroups(prefix: &str) -> Vec<PathBuf> {
+pub(crate) fn cgroups(prefix: &str) -> Vec<PathBuf> {
     fn walk(dir: &Path, prefix: &str, found: &mut Vec<PathBuf>) {
         for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
             if entry.file_type().is_ok_and(|t| t.is_dir()) {
@@ -183,7 +191,7 @@ pub fn cgroups(prefix: &str) -> Vec<PathBuf> {
 }
 
 /// The control groups of one sandbox of this process.
-pub fn cgroups_of(id: &str) -> Vec<PathBuf> {
+pub(crate) fn cgroups_of(id: &str) -> Vec<PathBuf> {
     let (pid, seq) = id.split_once('-').unwrap();
     let all = cgroups(&format!("kavach.{pid}."));
     let own = all.into_iter().filter(|path| {
@@ -196,13 +204,13 @@ pub fn cgroups_of(id: &str) -> Vec<PathBuf> {
 /// Nothing of the sandbox is on the host. At once, not after a while: who has waited for the end
 /// of a sandbox has waited for this.
 #[track_caller]
-pub fn assert_gone(id: &str) {
+pub(crate) fn assert_gone(id: &str) {
     assert_eq!(agents_of(id), [0; 0]);
     assert_eq!(cgroups_of(id), <[PathBuf; 0]>::default());
 }
 
 /// Ticks of processor time that a process has had.
-pub fn ticks(pid: i32) -> u64 {
+pub(crate) fn ticks(pid: i32) -> u64 {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
     let fields: Vec<&str> = stat[stat.rfind(')').unwrap()..].split(' ').collect();
     // utime and stime, fields 14 and 15 of proc_pid_stat(5); `fields` begins at the second.
@@ -210,7 +218,7 @@ pub fn ticks(pid: i32) -> u64 {
 }
 
 /// Kinds of the open descriptors of this process.
-pub fn descriptors() -> Vec<String> {
+pub(crate) fn descriptors() -> Vec<String> {
     let mut open = Vec::new();
     for entry in fs::read_dir("/proc/self/fd").unwrap().flatten() {
         if let Ok(target) = fs::read_link(entry.path()) {
@@ -222,24 +230,35 @@ pub fn descriptors() -> Vec<String> {
     open
 }
 
+/// Waits until no more descriptors are open than `before`; fewer can be, where what was counted
+/// then was about to be closed.
+pub(crate) fn descriptors_settle(before: &[String]) {
+    let mut now = Vec::new();
+    let settled = comes_true(|| {
+        now = descriptors();
+        now.len() <= before.len()
+    });
+    assert!(settled, "before: {before:#?}, now: {now:#?}");
+}
+
 /// This program again, as one of the children of `main`.
-pub fn child(name: &str) -> Command {
+pub(crate) fn child(name: &str) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["--child", name]);
     command
 }
 
 /// Runs such a child to its end; it must succeed.
-pub fn run_child(name: &str) {
+pub(crate) fn run_child(name: &str) {
     let status = child(name).status().unwrap();
     assert!(status.success(), "{name}: {status}");
 }
 
 /// Numbers that look random and are the same for the same seed (splitmix64).
-pub struct Random(pub u64);
+pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
-    pub fn below(&mut self, n: u64) -> u64 {
+    pub(crate) fn below(&mut self, n: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -249,7 +268,7 @@ impl Random {
 }
 
 /// A number from the environment, for seeds and rounds.
-pub fn number(variable: &str) -> Option<u64> {
+pub(crate) fn number(variable: &str) -> Option<u64> {
     let text = std::env::var(variable).ok()?;
     Some(text.parse().unwrap_or_else(|e| panic!("{variable}: {e}")))
 }

@@ -9,7 +9,7 @@ use crate::common::{agents_of, run, test};
 /// What must show nowhere but in the guest.
 const SECRET: &str = "sk-canary-31415926";
 
-pub fn trials() -> Vec<Trial> {
+pub(crate) fn trials() -> Vec<Trial> {
     vec![
         test("credentials::a_variable_reaches_the_guest", variable),
         test("credentials::standard_input_reaches_the_guest", stdin),

@@ -15,7 +15,7 @@ use SandboxState::{Destroyed, Stopped};
 /// A grace that a test never waits out.
 const LONG: Duration = Duration::from_secs(1000);
 
-pub fn trials() -> Vec<Trial> {
+pub(crate) fn trials() -> Vec<Trial> {
     vec![
         test("ends::a_guest_has_its_grace_to_say_goodbye", goodbye),
         test("ends::a_guest_that_ignores_sigterm_is_killed", ignores),

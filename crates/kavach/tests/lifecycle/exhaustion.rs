@@ -8,11 +8,11 @@ use libtest_mimic::Trial;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::common::{
-    cgroups, child, config, created, descriptors, is_root, run, run_child, test, test_with, until,
-    with_text,
+    cgroups, child, config, created, descriptors, descriptors_settle, is_root, run, run_child,
+    test, test_with, until, with_text,
 };
 
-pub fn trials() -> Vec<Trial> {
+pub(crate) fn trials() -> Vec<Trial> {
     let pids = PathBuf::from("/sys/fs/cgroup/pids/pids.max");
     let no_pids = match (
         is_root(),
@@ -51,7 +51,7 @@ fn settle(before: &[String]) {
     until("the agents to be gone", || with_text(&own).is_empty());
     let prefix = format!("kavach.{}.", std::process::id());
     until("the groups to be removed", || cgroups(&prefix).is_empty());
-    until("the descriptors to be closed", || descriptors() == before);
+    descriptors_settle(before);
 }
 
 fn limit_descriptors(soft: Option<u64>) {
@@ -63,7 +63,7 @@ fn limit_descriptors(soft: Option<u64>) {
     setrlimit(Resource::Nofile, limit).unwrap();
 }
 
-pub fn few_descriptors() {
+pub(crate) fn few_descriptors() {
     life().unwrap();
     let before = descriptors();
     let used = before.len() as u64;
@@ -89,7 +89,7 @@ pub fn few_descriptors() {
     life().unwrap();
 }
 
-pub fn few_descriptors_at_first() {
+pub(crate) fn few_descriptors_at_first() {
     // More than enough for a later life: the runtime of the test itself needs some.
     for more in 0..24 {
         let used = descriptors().len() as u64;
@@ -133,7 +133,7 @@ fn out_of_processes() {
     assert!(status.success(), "{status}");
 }
 
-pub fn few_processes() {
+pub(crate) fn few_processes() {
     let group = PathBuf::from(std::env::var_os("CRAMPED").unwrap());
     life().unwrap();
     let before = descriptors();

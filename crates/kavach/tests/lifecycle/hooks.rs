@@ -18,7 +18,7 @@ use libtest_mimic::Trial;
 use crate::common::{assert_gone, cgroups_of, marker, run, sleeping, test, until, with_text};
 use SandboxState::{Created, Destroyed, Running, Stopped};
 
-pub fn trials() -> Vec<Trial> {
+pub(crate) fn trials() -> Vec<Trial> {
     vec![
         test("hooks::every_act_is_told_in_order_without_gaps", in_order),
         test("hooks::a_creation_can_be_forbidden", veto_create),

@@ -19,14 +19,14 @@ use crate::common::{
 
 const ROUNDS: u64 = 40;
 
-pub fn trials() -> Vec<Trial> {
+pub(crate) fn trials() -> Vec<Trial> {
     vec![test("host_kill::nothing_outlives_a_killed_host", || {
         run_child("host_kill")
     })]
 }
 
 /// A host: `host VARIANT MARK`. Creates sandboxes with a daemon in each, says so, and waits.
-pub fn host(args: &[String]) {
+pub(crate) fn host(args: &[String]) {
     let [variant, mark] = args else {
         panic!("host VARIANT MARK")
     };
@@ -115,7 +115,7 @@ fn kill(mut host: Child, mark: &str, mounts_before: usize) -> (Duration, Duratio
     (processes_gone, killed.elapsed())
 }
 
-pub fn driver() {
+pub(crate) fn driver() {
     rustix::process::set_child_subreaper(Some(rustix::process::getpid())).unwrap();
     let mounts_before = mounts();
 

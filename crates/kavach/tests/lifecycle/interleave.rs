@@ -15,8 +15,8 @@ use kavach::{Command, ExecResult, KavachError, SandboxState, Termination, lifecy
 use libtest_mimic::Trial;
 
 use crate::common::{
-    Random, assert_gone, created, descriptors, marker, no_freezer, number, run, run_child, test,
-    until, with_text,
+    Random, assert_gone, created, descriptors, descriptors_settle, marker, no_freezer, number, run,
+    run_child, test, with_text,
 };
 use SandboxState::{Destroyed, Paused, Running, Stopped};
 
@@ -26,7 +26,7 @@ const ACTS: u64 = 8;
 /// A round takes milliseconds; one that takes this long hangs.
 const DEADLOCK: Duration = Duration::from_secs(60);
 
-pub fn trials() -> Vec<Trial> {
+pub(crate) fn trials() -> Vec<Trial> {
     vec![test(
         "interleave::every_answer_is_allowed_and_nothing_is_left",
         || {
@@ -38,7 +38,7 @@ pub fn trials() -> Vec<Trial> {
 /// The round that is under way, for the watchdog.
 static ROUND: AtomicU64 = AtomicU64::new(0);
 
-pub fn driver() {
+pub(crate) fn driver() {
     let by_time = || {
         let now = SystemTime::now()
             .duration_since(SystemTime::UNIX_EPOCH)
@@ -55,7 +55,7 @@ pub fn driver() {
     for n in 1..=rounds {
         ROUND.store(n, Ordering::SeqCst);
         round(seed, n);
-        until("the descriptors to be closed", || descriptors() == before);
+        descriptors_settle(&before);
     }
 }
 

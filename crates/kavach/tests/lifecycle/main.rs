@@ -5,6 +5,13 @@
 //! program again with `--child NAME`; `ordinary_user::the_whole_suite` starts all of it as
 //! another user.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "all of this program is tests, which its own harness does not mark as such"
+)]
+
 mod cancel;
 mod common;
 mod credentials;

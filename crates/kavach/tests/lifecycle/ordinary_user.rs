@@ -11,7 +11,7 @@ use crate::common::{is_root, test_with};
 
 const USER: &str = "kavach-test";
 
-pub fn trials() -> Vec<Trial> {
+pub(crate) fn trials() -> Vec<Trial> {
     let missing = (!is_root()).then_some("root, to become somebody else");
     vec![test_with(
         "ordinary_user::the_whole_suite",

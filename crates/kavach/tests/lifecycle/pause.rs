@@ -12,7 +12,7 @@ use crate::common::{
 };
 use SandboxState::{Paused, Running, Stopped};
 
-pub fn trials() -> Vec<Trial> {
+pub(crate) fn trials() -> Vec<Trial> {
     let need = no_freezer();
     vec![
         test_with("pause::nothing_moves_while_paused", need, nothing_moves),

@@ -10,7 +10,7 @@ use crate::common::{
     marker, no_freezer, run, running, sleeping, test, test_with, the_sleeper, until, with_text,
 };
 
-pub fn trials() -> Vec<Trial> {
+pub(crate) fn trials() -> Vec<Trial> {
     vec![
         test("spawn::streams_go_both_ways_while_it_runs", both_ways),
         test("spawn::wait_closes_the_input", wait_closes),

@@ -8,7 +8,7 @@ use libtest_mimic::Trial;
 use crate::common::{assert_gone, created, no_freezer, run, running, test, test_with};
 use SandboxState::{Created, Destroyed, Paused, Running, Stopped};
 
-pub fn trials() -> Vec<Trial> {
+pub(crate) fn trials() -> Vec<Trial> {
     vec![
         test(
             "states::illegal_steps_are_refused_and_change_nothing",
