@@ -1,4 +1,5 @@
 //! The examples of the project's description that start nothing, as they are printed there.
+#![allow(clippy::print_stdout, reason = "the examples print")]
 
 #[test]
 fn strength_scoring() {
