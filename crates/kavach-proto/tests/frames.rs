@@ -1,5 +1,9 @@
 //! Every frame comes back as it was sent, and no bytes make a decoder panic or read past a bound.
 #![cfg(feature = "alloc")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "all of this is tests, of which clippy knows the marked functions only"
+)]
 
 use std::ffi::CStr;
 
