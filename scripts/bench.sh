@@ -31,3 +31,6 @@ with open(sys.argv[1], encoding="utf-8") as file:
     kavach, bwrap = (r["median"] * 1000 for r in json.load(file)["results"])
 print(f"median: kavach {kavach:.2f} ms, bwrap {bwrap:.2f} ms, ratio {kavach / bwrap:.2f}")
 PY
+
+# The same from inside one process, step by step: what a caller of the library pays.
+cargo run --release --quiet -p kavach --example bench -- "$runs"

@@ -81,6 +81,7 @@ fn the_quick_starts_config() {
 
 /// The quick start, verbatim.
 #[rustfmt::skip]
+#[allow(clippy::print_stdout, reason = "the example prints its result")]
 mod quick_start {
 use kavach::{Sandbox, SandboxConfig, Backend, SandboxState};
 
