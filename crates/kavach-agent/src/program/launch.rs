@@ -75,8 +75,10 @@ impl<'a> Guest<'a> {
         Ok(())
     }
 
-    /// Starts the command of a frame. The pid once its program runs.
-    pub(crate) fn launch(&self, frame: &Frame) -> Result<u32, Failed> {
+    /// Starts the command of a frame: its pid, and where [`outcome`] can be read once that is
+    /// ready. It is not waited for here: a guest of the same uid can stop the new process before
+    /// its program runs (`kill(-1, SIGSTOP)`), and with it whoever waits.
+    pub(crate) fn launch(&self, frame: &Frame) -> Result<(u32, Fd), Failed> {
         let request = ExecRequest::read(frame.payload())
             .map_err(|_| EPROTO)
             .at(Step::Protocol)?;
@@ -102,9 +104,7 @@ impl<'a> Guest<'a> {
             self::tell(&tell, Some(failed));
             sys::exit(127);
         }
-        drop(tell);
-        outcome(&told)?;
-        Ok(pid)
+        Ok((pid, told))
     }
 
     /// In the child: returns only when a step failed.

@@ -6,23 +6,24 @@
 use kavach_proto::{Ended, Kind, SignalRequest, Sink, Step};
 
 use super::channel::{At, Channel, Failed, Frame};
-use super::launch::Guest;
-use super::sys::{self, ECHILD, EPROTO, Errno, Fd, Res, Rusage};
+use super::launch::{self, Guest};
+use super::sys::{self, ECHILD, EPROTO, Errno, Fd, PollFd, Res, Rusage};
 
 /// Commands at once whose ends are reported. What they start themselves is not counted here.
 const MOST: usize = 1024;
 const EAGAIN: Errno = Errno(11);
 
-#[derive(Clone, Copy)]
-struct Running {
+struct Command {
     pid: u32,
     id: u32,
+    /// Until its program runs: where the launch's outcome is read.
+    told: Option<Fd>,
 }
 
 struct Server<'a> {
     channel: &'a Channel,
     guest: &'a Guest<'a>,
-    running: [Option<Running>; MOST],
+    commands: [Option<Command>; MOST],
     /// A SignalAll asked to be told when nothing is left.
     draining: bool,
 }
@@ -35,11 +36,33 @@ pub(crate) fn run(
     let mut server = Server {
         channel,
         guest,
-        running: [None; MOST],
+        commands: [const { None }; MOST],
         draining: false,
     };
+    let mut fds = [PollFd::readable(-1); 2 + MOST];
     loop {
-        let (host, child) = sys::poll2(channel.raw(), children.0).at(Step::SignalFd)?;
+        let (fixed, launching) = fds.split_at_mut(2);
+        fixed.copy_from_slice(&[
+            PollFd::readable(channel.raw()),
+            PollFd::readable(children.0),
+        ]);
+        let mut count = 2;
+        let told = server
+            .commands
+            .iter()
+            .flatten()
+            .filter_map(|c| c.told.as_ref());
+        for (slot, told) in launching.iter_mut().zip(told) {
+            *slot = PollFd::readable(told.0);
+            count += 1;
+        }
+        let waited = fds.get_mut(..count).unwrap_or(&mut []);
+        sys::poll(waited).at(Step::SignalFd)?;
+        let ready = |at: usize| fds.get(at).is_some_and(PollFd::is_ready);
+        let (host, child, launched) = (ready(0), ready(1), (2..count).any(ready));
+        if launched {
+            server.settle_launches().at(Step::Protocol)?;
+        }
         if child {
             // Which children ended is asked below; the event itself says nothing more.
             let mut event = [0u8; 128];
@@ -61,7 +84,7 @@ impl Server<'_> {
             Kind::Exec => self.exec(frame),
             Kind::Signal => {
                 let request = SignalRequest::read(frame.payload()).map_err(|_| EPROTO)?;
-                if let Some(running) = self.running.iter().flatten().find(|r| r.id == frame.id) {
+                if let Some(running) = self.commands.iter().flatten().find(|r| r.id == frame.id) {
                     // Not yet reaped, so the number is still this process's.
                     let pid = running.pid as i32;
                     // A process that has just ended is no error.
@@ -81,7 +104,7 @@ impl Server<'_> {
 
     fn exec(&mut self, frame: &Frame) -> Res<()> {
         let id = frame.id;
-        let Some(slot) = self.running.iter_mut().find(|slot| slot.is_none()) else {
+        let Some(slot) = self.commands.iter_mut().find(|slot| slot.is_none()) else {
             let failed = Failed {
                 step: Step::TooMany,
                 errno: EAGAIN,
@@ -90,12 +113,27 @@ impl Server<'_> {
             return self.channel.send_failure(Kind::LaunchFailed, id, failed);
         };
         match self.guest.launch(frame) {
-            Ok(pid) => {
-                *slot = Some(Running { pid, id });
-                self.channel.send(Kind::Started, id, |out| out.u32(pid))
+            Ok((pid, told)) => {
+                let told = Some(told);
+                *slot = Some(Command { pid, id, told });
+                Ok(())
             }
             Err(failed) => self.channel.send_failure(Kind::LaunchFailed, id, failed),
         }
+    }
+
+    /// Tells the host of every launch whose outcome can be read.
+    fn settle_launches(&mut self) -> Res<()> {
+        for slot in &mut self.commands {
+            let Some(told) = slot.as_ref().and_then(|c| c.told.as_ref()) else {
+                continue;
+            };
+            let mut fd = [PollFd::readable(told.0)];
+            if sys::is_ready_now(&mut fd)? {
+                settle(self.channel, slot)?;
+            }
+        }
+        Ok(())
     }
 
     fn reap(&mut self) -> Res<()> {
@@ -116,11 +154,17 @@ impl Server<'_> {
 
     fn ended(&mut self, pid: u32, status: u32, usage: &Rusage) -> Res<()> {
         let slot = self
-            .running
+            .commands
             .iter_mut()
-            .find(|slot| slot.is_some_and(|r| r.pid == pid));
-        // Anything else is an orphan that PID 1 adopted, or the failed start of a command.
-        let Some(running) = slot.and_then(Option::take) else {
+            .find(|slot| slot.as_ref().is_some_and(|c| c.pid == pid));
+        // Anything else is an orphan that PID 1 adopted.
+        let Some(slot) = slot else {
+            return Ok(());
+        };
+        // It may have ended before its launch was settled; the outcome is there by now, because
+        // the only writer has ended.
+        settle(self.channel, slot)?;
+        let Some(command) = slot.take() else {
             return Ok(());
         };
         let ended = Ended {
@@ -130,7 +174,7 @@ impl Server<'_> {
             max_rss_kb: usage.max_rss.max(0) as u64,
         };
         self.channel
-            .send(Kind::Exited, running.id, |out| ended.write(out))
+            .send(Kind::Exited, command.id, |out| ended.write(out))
     }
 
     fn signal_all(&self, signal: u32) {
@@ -139,8 +183,8 @@ impl Server<'_> {
             let _ = sys::kill(-1, signal);
             return;
         }
-        for running in self.running.iter().flatten() {
-            let _ = sys::kill(-(running.pid as i32), signal);
+        for command in self.commands.iter().flatten() {
+            let _ = sys::kill(-(command.pid as i32), signal);
         }
     }
 
@@ -158,6 +202,24 @@ impl Server<'_> {
             }
         }
         sys::exit(0)
+    }
+}
+
+/// Tells the host how a launch went, if it was not told yet. A failed one gives up its slot.
+fn settle(channel: &Channel, slot: &mut Option<Command>) -> Res<()> {
+    let Some(command) = slot else {
+        return Ok(());
+    };
+    let Some(told) = command.told.take() else {
+        return Ok(());
+    };
+    let (pid, id) = (command.pid, command.id);
+    match launch::outcome(&told) {
+        Ok(()) => channel.send(Kind::Started, id, |out| out.u32(pid)),
+        Err(failed) => {
+            *slot = None;
+            channel.send_failure(Kind::LaunchFailed, id, failed)
+        }
     }
 }
 

@@ -19,8 +19,8 @@ use crate::command::{Command, Stdin, set_env};
 use crate::error::{KavachError, Result};
 use crate::plan::Resource;
 use crate::policy::OnOutput;
-use crate::result::ExecResult;
-use crate::supervise::{Captured, Finished, Watched, capture, feed, watch};
+use crate::result::{ExecResult, Termination};
+use crate::supervise::{Captured, Finished, Watched, capture, feed, started, watch};
 
 /// Kills the command when the caller no longer waits for it.
 #[derive(Debug)]
@@ -131,14 +131,25 @@ async fn run(
     let (stdin, _) = input(core, command.get_stdin())?;
     let (stdout, out) = output()?;
     let (stderr, err) = output()?;
-    let guest = launch(core, &command, [stdin, stdout, stderr]).await?;
-
     let limit = core.plan().output_limit_bytes;
     let (ended, end) = watch::channel(false);
     let (over, too_much) = watch::channel(false);
+    let mut w = watched(core, &command, too_much, cancelled);
+    let guest = match launch(core, &command, [stdin, stdout, stderr], &mut w).await? {
+        Ok(guest) => guest,
+        Err(termination) => {
+            let elapsed = w.clock.elapsed();
+            return Ok(ExecResult::new(
+                termination,
+                Vec::new(),
+                Vec::new(),
+                elapsed,
+            ));
+        }
+    };
     let out = tokio::spawn(capture(out, limit, end.clone(), over.clone()));
     let err = tokio::spawn(capture(err, limit, end, over.clone()));
-    let finished = watched(core, &command, &*guest, too_much, cancelled).await;
+    let finished = watch(&*guest, w, || core.end_of_a_command()).await;
     ended.send_replace(true);
     let (out, err) = (taken(out).await?, taken(err).await?);
     Ok(result(finished?, out, err))
@@ -165,13 +176,13 @@ fn result(finished: Finished, out: Captured, err: Captured) -> ExecResult {
     result
 }
 
-async fn watched(
+/// What a command is watched for. Its time begins here.
+fn watched(
     core: &Core,
     command: &Command,
-    guest: &dyn Guest,
     too_much_output: watch::Receiver<bool>,
     cancelled: watch::Receiver<bool>,
-) -> Result<Finished> {
+) -> Watched {
     let plan = core.plan();
     // A command's own limit replaces the sandbox's; 0 is none.
     let wall = command
@@ -184,7 +195,7 @@ async fn watched(
         OnOutput::Kill => too_much_output,
         _ => watch::channel(false).1,
     };
-    let watched = Watched {
+    Watched {
         clock: core.clock().start(),
         wall: wall.map(Duration::from_millis),
         too_much_output,
@@ -192,11 +203,18 @@ async fn watched(
         // Also beside a cgroup: the kernel's signal may come before the supervisor's look.
         cpu_by_rlimit: by_rlimit(Resource::Cpu),
         file_size: by_rlimit(Resource::FileSize),
-    };
-    watch(guest, watched, || core.end_of_a_command()).await
+    }
 }
 
-async fn launch(core: &Core, command: &Command, stdio: [OwnedFd; 3]) -> Result<Arc<dyn Guest>> {
+/// A guest, or what ended the command before its program ran.
+type Launched = std::result::Result<Arc<dyn Guest>, Termination>;
+
+async fn launch(
+    core: &Core,
+    command: &Command,
+    stdio: [OwnedFd; 3],
+    w: &mut Watched,
+) -> Result<Launched> {
     let (extra, secret_env) = core.secrets().give(core.spec()).map_err(pipe_failed)?;
     let mut env = core.spec().environment(core.plan());
     for (name, value) in command.get_env() {
@@ -224,8 +242,13 @@ async fn launch(core: &Core, command: &Command, stdio: [OwnedFd; 3]) -> Result<A
     let mut fds: Vec<(OwnedFd, u32)> = stdio.into_iter().zip(0..).collect();
     fds.extend(extra);
     let launch = Launch::new(command.get_argv().to_vec(), vars, cwd, fds);
-    let _turn = core.running("run a command").await?;
-    core.instance().launch(launch).await
+    // The turn is given back before the launch: a launch that hangs must keep nobody from pausing
+    // or ending the sandbox. One that comes after a pause has begun waits in the frozen group.
+    drop(core.running("run a command").await?);
+    match started(core.instance().launch(launch), w).await {
+        Err(KavachError::AgentDied { .. }) => core.end_of_a_command().map(Err),
+        launched => launched,
+    }
 }
 
 /// The guest's end of standard input, and the caller's if there is one.
@@ -262,7 +285,9 @@ pub(super) async fn spawn(core: &Arc<Core>, command: Command) -> Result<Child> {
     let guard = CancelOnDrop(Some(cancel));
     let on = core.clone();
     let started = on_supervisor("start a command", async move {
-        let launched = launch_streaming(&on, &command).await;
+        let never = watch::channel(false).1;
+        let mut w = watched(&on, &command, never, cancelled);
+        let launched = launch_streaming(&on, &command, &mut w).await;
         let (guest, streams) = match launched {
             Ok(launched) => launched,
             Err(e) => {
@@ -277,8 +302,7 @@ pub(super) async fn spawn(core: &Arc<Core>, command: Command) -> Result<Child> {
         let (done, finished) = watch::channel(None);
         let watching = guest.clone();
         tokio::spawn(async move {
-            let never = watch::channel(false).1;
-            let finished = watched(&on, &command, &*watching, never, cancelled).await;
+            let finished = watch(&*watching, w, || on.end_of_a_command()).await;
             let result = finished.map(|f| result(f, Captured::default(), Captured::default()));
             report(&on, exec, &result).await;
             done.send_replace(Some(result.map_err(Arc::new)));
@@ -291,12 +315,22 @@ pub(super) async fn spawn(core: &Arc<Core>, command: Command) -> Result<Child> {
 }
 
 /// On the supervisor thread: starts a command whose streams are the caller's.
-async fn launch_streaming(core: &Core, command: &Command) -> Result<(Arc<dyn Guest>, Streams)> {
+async fn launch_streaming(
+    core: &Core,
+    command: &Command,
+    w: &mut Watched,
+) -> Result<(Arc<dyn Guest>, Streams)> {
     let (stdin, to_stdin) = input(core, command.get_stdin())?;
     let pipe = || pipe_with(PipeFlags::CLOEXEC).map_err(pipe_failed);
     let (stdout, out) = pipe()?;
     let (stderr, err) = pipe()?;
-    let guest = launch(core, command, [stdin, out, err]).await?;
+    let launched = launch(core, command, [stdin, out, err], w).await?;
+    let guest = launched.map_err(|termination| KavachError::Setup {
+        step: "start a command".into(),
+        on: command.get_program().to_string_lossy().into_owned(),
+        source: io::Error::new(io::ErrorKind::TimedOut, termination.to_string()),
+        fix: Some("another process of the sandbox may have stopped it".into()),
+    })?;
     Ok((
         guest,
         Streams {

@@ -6,4 +6,4 @@ mod run;
 
 pub(crate) use capture::{Captured, capture, feed};
 pub(crate) use clock::PauseClock;
-pub(crate) use run::{Finished, Watched, watch};
+pub(crate) use run::{Finished, Watched, started, watch};

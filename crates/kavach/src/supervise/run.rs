@@ -1,5 +1,6 @@
 //! From a started command to its end: the first cause wins.
 
+use std::future::Future;
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -66,6 +67,27 @@ pub(crate) async fn watch(
     };
     guest.release().await;
     Ok(finished)
+}
+
+/// Waits until a launch is through, for as long as the command has. The inner error is what ended
+/// the command before its program ran: a guest of the same sandbox can stop the new process at
+/// that moment (`kill(-1, SIGSTOP)`), and no limit may depend on its goodwill.
+pub(crate) async fn started<T>(
+    launch: impl Future<Output = Result<T>>,
+    w: &mut Watched,
+) -> Result<std::result::Result<T, Termination>> {
+    tokio::pin!(launch);
+    loop {
+        let running = w.clock.is_running();
+        let left = w.wall.map(|wall| wall.saturating_sub(w.clock.elapsed()));
+        tokio::select! {
+            biased;
+            done = &mut launch => return done.map(Ok),
+            () = is_true(&mut w.cancelled) => return Ok(Err(Termination::Killed)),
+            () = w.clock.changed() => {}
+            () = after(left), if running => return Ok(Err(Termination::TimedOut)),
+        }
+    }
 }
 
 enum Cause {

@@ -143,25 +143,64 @@ pub(crate) fn child_events() -> Res<Fd> {
     .map(|fd| Fd(fd as i32))
 }
 
-/// Waits until one of two descriptors is readable or hung up: which of them are.
-pub(crate) fn poll2(a: i32, b: i32) -> Res<(bool, bool)> {
-    const POLLIN: i16 = 1;
-    #[repr(C)]
-    struct PollFd {
-        fd: i32,
-        events: i16,
-        revents: i16,
+/// A descriptor to wait for, as ppoll(2) takes it.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PollFd {
+    fd: i32,
+    events: i16,
+    revents: i16,
+}
+
+impl PollFd {
+    /// Waits for something to read, or for the other end to hang up.
+    pub(crate) const fn readable(fd: i32) -> Self {
+        const POLLIN: i16 = 1;
+        Self {
+            fd,
+            events: POLLIN,
+            revents: 0,
+        }
     }
-    let mut fds = [a, b].map(|fd| PollFd {
-        fd,
-        events: POLLIN,
-        revents: 0,
-    });
+
+    pub(crate) const fn is_ready(&self) -> bool {
+        self.revents != 0
+    }
+}
+
+/// Whether one of the descriptors is ready, without waiting.
+pub(crate) fn is_ready_now(fds: &mut [PollFd]) -> Res<bool> {
+    let zero = [0u64; 2];
     loop {
-        let n = call!("two entries", nr::PPOLL, fds.as_mut_ptr(), 2, 0, 0, 8);
+        let n = call!(
+            "fds is writable for its length, the timeout outlives the call; no mask",
+            nr::PPOLL,
+            fds.as_mut_ptr(),
+            fds.len(),
+            zero.as_ptr(),
+            0,
+            8
+        );
         if n != Err(EINTR) {
-            n?;
-            return Ok((fds[0].revents != 0, fds[1].revents != 0));
+            return n.map(|ready| ready > 0);
+        }
+    }
+}
+
+/// Waits until one of the descriptors is ready.
+pub(crate) fn poll(fds: &mut [PollFd]) -> Res<()> {
+    loop {
+        let n = call!(
+            "fds is writable for its length; no timeout, no mask",
+            nr::PPOLL,
+            fds.as_mut_ptr(),
+            fds.len(),
+            0,
+            0,
+            8
+        );
+        if n != Err(EINTR) {
+            return n.map(drop);
         }
     }
 }

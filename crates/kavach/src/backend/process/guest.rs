@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::instance::{blocking, remove_leaf};
-use super::watch::Watch;
+use super::watch::Active;
 use crate::agent::{Agent, AgentGuest};
 use crate::backend::{Act, Guest, GuestEnd};
 use crate::cgroup::leaf::Leaf;
@@ -18,7 +18,7 @@ pub(super) struct ProcessGuest {
     guest: AgentGuest,
     agent: Arc<Agent>,
     leaf: Option<Arc<Leaf>>,
-    watch: Arc<Watch>,
+    watch: Active,
 }
 
 impl ProcessGuest {
@@ -26,7 +26,7 @@ impl ProcessGuest {
         guest: AgentGuest,
         agent: Arc<Agent>,
         leaf: Option<Arc<Leaf>>,
-        watch: Arc<Watch>,
+        watch: Active,
     ) -> Self {
         Self {
             guest,
@@ -51,6 +51,17 @@ impl Guest for ProcessGuest {
             match self.leaf.clone() {
                 Some(leaf) => {
                     let _ = blocking(move || leaf.kill()).await??;
+                    // One that is not in its leaf must not outlive its limit either.
+                    let patience = Duration::from_secs(2);
+                    if tokio::time::timeout(patience, self.guest.wait())
+                        .await
+                        .is_err()
+                    {
+                        tracing::warn!(
+                            "a command survived the kill of its group: ending the sandbox"
+                        );
+                        let _ = tokio::time::timeout(patience, self.agent.kill()).await;
+                    }
                     Ok(())
                 }
                 // Without a group of its own the command cannot be told from the rest.

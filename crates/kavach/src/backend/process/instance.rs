@@ -41,6 +41,7 @@ impl ProcessInstance {
     ) -> Self {
         let agent = Arc::new(agent);
         let watch = Arc::new(Watch::new(limits, agent.pid(), tmpfs));
+        watch.clone().guard_background(agent.clone());
         Self {
             agent,
             group: group.map(Arc::new),
@@ -63,17 +64,24 @@ impl ProcessInstance {
 
     async fn start(&self, launch: &Launch) -> Result<Arc<dyn Guest>> {
         let leaf = self.leaf()?;
+        // Whoever stops waiting for the launch wants the command gone.
+        let mut abandoned = Abandoned {
+            agent: Some(self.agent.clone()),
+            leaf: leaf.clone(),
+        };
         let started = async {
             let cgroups = leaf.as_ref().map(|leaf| leaf.join_fds()).transpose()?;
             let cgroups = cgroups.unwrap_or_default();
             AgentGuest::launch(self.agent.commands(), launch, &cgroups).await
         };
-        match started.await {
+        let started = started.await;
+        abandoned.agent = None;
+        match started {
             Ok(guest) => Ok(Arc::new(ProcessGuest::new(
                 guest,
                 self.agent.clone(),
                 leaf,
-                self.watch.clone(),
+                self.watch.begin(),
             ))),
             Err(e) => {
                 if let Some(leaf) = leaf {
@@ -82,6 +90,35 @@ impl ProcessInstance {
                 Err(e)
             }
         }
+    }
+}
+
+/// Kills a command whose launch nobody waits for any more.
+struct Abandoned {
+    /// `None` once the launch is through.
+    agent: Option<Arc<Agent>>,
+    leaf: Option<Arc<Leaf>>,
+}
+
+impl Drop for Abandoned {
+    fn drop(&mut self) {
+        let Some(agent) = self.agent.take() else {
+            return;
+        };
+        let leaf = self.leaf.take();
+        tokio::spawn(async move {
+            match leaf {
+                Some(leaf) => {
+                    let dying = leaf.clone();
+                    if let Err(e) = blocking(move || dying.kill()).await {
+                        tracing::warn!(error = %e, "an abandoned launch was not killed");
+                    }
+                    remove_leaf(leaf).await;
+                }
+                // Without a group of its own it cannot be told from the rest.
+                None => agent.kill().await,
+            }
+        });
     }
 }
 

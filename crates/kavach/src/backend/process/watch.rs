@@ -8,19 +8,24 @@
 //! that time. That is why such a limit is called approximate.
 
 use std::fs;
+use std::ops::Deref;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use rustix::process::Pid;
 
+use crate::agent::Agent;
 use crate::control::Control;
 use crate::plan::{LimitMechanism, LimitsPlan};
 use crate::result::{LimitEvent, Termination};
 
 /// How often memory is summed where no cgroup holds it.
 const SUM_INTERVAL: Duration = Duration::from_millis(10);
+/// How often a sandbox without processes is looked at.
+const IDLE_INTERVAL: Duration = Duration::from_millis(50);
 /// How often counters of a cgroup are read.
 const COUNTER_INTERVAL: Duration = Duration::from_millis(20);
 /// More processes than this are not summed one by one any more: the limit on processes is below.
@@ -37,6 +42,25 @@ pub(super) struct Watch {
     cpu_limit_us: Option<u64>,
     interval: Option<Duration>,
     pids_full: AtomicBool,
+    /// Commands that look for themselves.
+    active: AtomicUsize,
+}
+
+/// A watch in use by a command: as long as there is one, the sandbox is looked at on its behalf.
+#[derive(Debug)]
+pub(super) struct Active(Arc<Watch>);
+
+impl Deref for Active {
+    type Target = Watch;
+    fn deref(&self) -> &Watch {
+        &self.0
+    }
+}
+
+impl Drop for Active {
+    fn drop(&mut self) {
+        self.0.active.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 impl Watch {
@@ -69,7 +93,43 @@ impl Watch {
             cpu_limit_us,
             interval,
             pids_full: AtomicBool::new(false),
+            active: AtomicUsize::new(0),
         }
+    }
+
+    /// For a command that begins.
+    pub(super) fn begin(self: &Arc<Self>) -> Active {
+        self.active.fetch_add(1, Ordering::AcqRel);
+        Active(self.clone())
+    }
+
+    /// Looks after what commands leave in the background: between commands a sandbox that exceeds
+    /// an approximate limit is ended as a whole. On the supervisor thread.
+    pub(super) fn guard_background(self: Arc<Self>, agent: Arc<Agent>) {
+        if self.memory_bytes.is_none() && self.pids.is_none() {
+            return;
+        }
+        let watch = Arc::downgrade(&self);
+        let weak_agent = Arc::downgrade(&agent);
+        tokio::spawn(async move {
+            let mut pause = IDLE_INTERVAL;
+            loop {
+                tokio::time::sleep(pause).await;
+                let (Some(watch), Some(agent)) = (watch.upgrade(), weak_agent.upgrade()) else {
+                    return;
+                };
+                if watch.active.load(Ordering::Acquire) == 0
+                    && let Some(limit) = watch.breach()
+                {
+                    tracing::warn!(%limit, "ending a sandbox for what runs in its background");
+                    agent.kill().await;
+                    return;
+                }
+                // Nothing in the background now means nothing until the next command ends.
+                let idle = watch.guests().is_empty();
+                pause = if idle { IDLE_INTERVAL } else { SUM_INTERVAL };
+            }
+        });
     }
 
     pub(super) const fn interval(&self) -> Option<Duration> {
