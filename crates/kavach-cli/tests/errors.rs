@@ -1,4 +1,5 @@
 //! Every wrong invocation as its user sees it: one snapshot, so that a change shows.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! What reaches the user's terminal, on a real pseudo-terminal.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod common;
 

@@ -1,5 +1,6 @@
 //! Running the real binary, and skipping out loud.
 #![allow(dead_code, reason = "each test program uses its own part")]
+#![allow(clippy::print_stderr, reason = "a skip without a log is said there")]
 
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
