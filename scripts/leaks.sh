@@ -6,8 +6,9 @@
 #
 # --user NAME  as root: run the sandboxes as this ordinary user
 # --private    as root: count inside a PID, mount and IPC namespace and a /tmp
-#              of the script's own, for a machine on which others work too.
-#              Cgroups have no such view: they are counted on the whole host.
+#              and /run/kavach of the script's own, for a machine on which others
+#              work too. Cgroups have no such view: those are counted whose names
+#              say that they were made in this PID namespace.
 #
 # The example prints its own file descriptors, before and after, and fails if
 # they differ. Exits 1 on a difference.
@@ -55,6 +56,15 @@ if [[ ! ${KAVACH_LEAKS_WORK:-} ]]; then
     fi
 elif [[ $private ]]; then
     mount -t tmpfs -o mode=1777 tmpfs /tmp
+    mkdir -p /run/kavach
+    mount -t tmpfs -o mode=0755 tmpfs /run/kavach
+fi
+
+# The pattern of the cgroups that are counted.
+cgroups='*'
+if [[ $private ]]; then
+    pid_namespace=$(readlink /proc/self/ns/pid)
+    cgroups="*/kavach.*.${pid_namespace//[^0-9]/}*"
 fi
 
 work=$KAVACH_LEAKS_WORK
@@ -69,7 +79,7 @@ snapshot() {
     ps -eo ppid=,pid=,comm= >"$to/raw"
     awk '$1 != 2 && $2 != 2 { print $3 }' "$to/raw" | sort >"$to/processes"
     cut -d' ' -f5 /proc/self/mountinfo | sort >"$to/mounts"
-    find /sys/fs/cgroup -type d 2>/dev/null | sort >"$to/cgroups" || true
+    find /sys/fs/cgroup -type d -path "$cgroups" 2>/dev/null | sort >"$to/cgroups" || true
     lsns --noheadings --output TYPE,NS >"$to/raw"
     sort "$to/raw" >"$to/namespaces"
     find /tmp /run/kavach "${XDG_RUNTIME_DIR:-/run/kavach}" 2>/dev/null | sort -u >"$to/files" || true

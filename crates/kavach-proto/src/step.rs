@@ -56,6 +56,8 @@ steps! {
     LandlockRuleset = 16 "create the Landlock ruleset",
     /// Add one Landlock rule.
     LandlockRule = 17 "add a Landlock rule",
+    /// Enter the Landlock domain of the sandbox.
+    LandlockEnter = 24 "enter the Landlock domain",
     /// Empty every capability set.
     Capabilities = 18 "drop all capabilities",
     /// Forbid new privileges.
@@ -84,8 +86,6 @@ steps! {
     Affinity = 56 "hold the command to its CPUs",
     /// Working directory.
     WorkingDirectory = 57 "enter the working directory",
-    /// Enter the Landlock domain.
-    LandlockEnter = 58 "enter the Landlock domain",
     /// Load the system call filter: the last restriction.
     SyscallFilter = 59 "load the system call filter",
     /// Start the program.

@@ -1,7 +1,7 @@
 //! Typed events of everything that happens to a sandbox, for hooks that watch and may forbid.
 //!
-//! Hooks run on the thread of the caller whose act it is, never on the supervisor thread: a slow
-//! hook delays its own caller and nobody else. A hook that panics before an act counts as a veto:
+//! Hooks are asked on the thread of the caller whose act it is, and told on that thread or on one
+//! of a pool, never on the supervisor thread: a slow hook delays its own caller and nobody else. A hook that panics before an act counts as a veto:
 //! what it may have wanted to forbid is unknown.
 
 use std::fmt;
@@ -68,6 +68,13 @@ pub enum AuditKind {
         name: String,
         /// How, for instance `env OPENAI_API_KEY`.
         via: String,
+    },
+    /// A command could not be started, or its sandbox was lost under it.
+    ExecFailed {
+        /// The command.
+        exec: u64,
+        /// The stable code of the error.
+        code: &'static str,
     },
     /// A command ended.
     ExecEnded {
@@ -190,6 +197,22 @@ impl Audit {
         Ok(())
     }
 
+    /// Tells every hook, from a task of the supervisor, on another thread.
+    pub(crate) async fn after_elsewhere(&self, kinds: Vec<AuditKind>) {
+        if self.hooks.is_empty() {
+            return;
+        }
+        let audit = self.clone();
+        let told = tokio::task::spawn_blocking(move || {
+            for kind in kinds {
+                audit.after(kind);
+            }
+        });
+        if let Err(e) = told.await {
+            tracing::error!(error = %e, "audit hooks could not be told");
+        }
+    }
+
     /// Tells every hook. A panic of one is logged and keeps nothing from the others.
     pub(crate) fn after(&self, kind: AuditKind) {
         if self.hooks.is_empty() {
@@ -219,6 +242,7 @@ impl AuditKind {
             }
             Self::Injection { name, via, .. } => format!("inject the secret `{name}` ({via})"),
             Self::ExecEnded { .. }
+            | Self::ExecFailed { .. }
             | Self::Limit { .. }
             | Self::Denied { .. }
             | Self::Verdict { .. } => "go on".into(),

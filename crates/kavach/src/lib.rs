@@ -1,9 +1,21 @@
 //! Run untrusted code behind an isolation you choose, and know how strong it is.
 #![forbid(unsafe_code)]
 
+#[cfg_attr(
+    not(feature = "process"),
+    allow(
+        dead_code,
+        unused_imports,
+        reason = "backend noop alone uses a part of it"
+    )
+)]
 mod agent;
 pub mod audit;
 pub mod backend;
+#[cfg_attr(
+    not(feature = "process"),
+    allow(dead_code, reason = "backend noop uses no control groups")
+)]
 mod cgroup;
 pub mod command;
 pub mod config;
@@ -38,3 +50,8 @@ pub use policy::SandboxPolicy;
 pub use result::{ExecResult, Termination, Verdict};
 pub use sandbox::{Child, Sandbox, SandboxHandle};
 pub use scoring::StrengthScore;
+
+// The README's examples, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

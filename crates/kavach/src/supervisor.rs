@@ -8,12 +8,12 @@
 
 use std::future::Future;
 use std::io;
-use std::sync::OnceLock;
 use std::sync::mpsc;
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread::{self, ThreadId};
 use std::time::Duration;
 
-use tokio::runtime::{Builder, Handle};
+use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::task::JoinHandle;
 
 use crate::error::{KavachError, Result};
@@ -26,20 +26,31 @@ pub(crate) struct Supervisor {
     process: u32,
 }
 
-static SUPERVISOR: OnceLock<std::result::Result<Supervisor, (String, io::ErrorKind)>> =
-    OnceLock::new();
+static SUPERVISOR: OnceLock<Supervisor> = OnceLock::new();
+/// Held while the thread is started, so that there is one.
+static STARTING: Mutex<()> = Mutex::new(());
 
-/// The supervisor of this process, started on first use.
+/// The supervisor of this process, started on first use. A failure is not kept: what is scarce
+/// now may be plenty later.
 pub(crate) fn supervisor() -> Result<&'static Supervisor> {
     let failed = |source| KavachError::HostIo {
         op: "start the supervisor thread".into(),
         path: "/proc/self/task".into(),
         source,
     };
-    let started = SUPERVISOR
-        .get_or_init(|| start().map_err(|e| (e.to_string(), e.kind())))
-        .as_ref()
-        .map_err(|(text, kind)| failed(io::Error::new(*kind, text.clone())))?;
+    let started = match SUPERVISOR.get() {
+        Some(started) => started,
+        None => {
+            let _turn = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
+            match SUPERVISOR.get() {
+                Some(started) => started,
+                None => {
+                    let started = start().map_err(failed)?;
+                    SUPERVISOR.get_or_init(|| started)
+                }
+            }
+        }
+    };
     if started.process != std::process::id() {
         // A fork copies this value but not the thread.
         return Err(failed(io::Error::other(
@@ -50,19 +61,33 @@ pub(crate) fn supervisor() -> Result<&'static Supervisor> {
 }
 
 fn start() -> io::Result<Supervisor> {
-    let runtime = Builder::new_current_thread()
-        .enable_io()
-        .enable_time()
-        .build()?;
-    let handle = runtime.handle().clone();
-    let thread = thread::Builder::new()
-        .name("kavach".into())
-        .spawn(move || runtime.block_on(std::future::pending::<()>()))?;
+    let (made, handle) = mpsc::sync_channel(1);
+    // The runtime is made and dropped on the thread: dropped here, where a caller's own runtime
+    // may be at work, it would panic.
+    let run = move || match runtime() {
+        Ok(runtime) => {
+            // The receiver waits below.
+            let _ = made.send(Ok(runtime.handle().clone()));
+            runtime.block_on(std::future::pending::<()>());
+        }
+        Err(e) => {
+            let _ = made.send(Err(e));
+        }
+    };
+    let thread = thread::Builder::new().name("kavach".into()).spawn(run)?;
+    let runtime = handle.recv().map_err(io::Error::other)??;
     Ok(Supervisor {
-        runtime: handle,
+        runtime,
         thread: thread.thread().id(),
         process: std::process::id(),
     })
+}
+
+fn runtime() -> io::Result<Runtime> {
+    Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .build()
 }
 
 impl Supervisor {
@@ -82,7 +107,7 @@ impl Supervisor {
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        if thread::current().id() == self.thread {
+        if self.is_current() {
             return None;
         }
         let (done, result) = mpsc::sync_channel(1);
@@ -91,6 +116,11 @@ impl Supervisor {
             let _ = done.send(task.await);
         });
         result.recv().ok()
+    }
+
+    /// Whether the calling thread is the supervisor's.
+    pub(crate) fn is_current(&self) -> bool {
+        thread::current().id() == self.thread
     }
 
     /// As [`Supervisor::wait`], for at most this long; the task goes on after that. From the
@@ -105,7 +135,7 @@ impl Supervisor {
             // The receiver may have lost patience.
             let _ = done.send(());
         });
-        if thread::current().id() != self.thread {
+        if !self.is_current() {
             let _ = result.recv_timeout(patience);
         }
     }

@@ -77,3 +77,48 @@ fn the_quick_starts_config() {
         (Some(30_000), "agent-123")
     );
 }
+
+/// The quick start, verbatim.
+#[rustfmt::skip]
+mod quick_start {
+use kavach::{Sandbox, SandboxConfig, Backend, SandboxState};
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    // Build a sandboxed execution environment
+    let config = SandboxConfig::builder()
+        .backend(Backend::Process)
+        .policy_seccomp("basic")
+        .network(false)
+        .timeout_ms(30_000)
+        .agent_id("agent-123")
+        .build();
+
+    // Create and start
+    let mut sandbox = Sandbox::create(config).await?;
+    sandbox.transition(SandboxState::Running)?;
+
+    // Execute
+    let result = sandbox.exec("echo hello world").await?;
+    println!("exit: {}, stdout: {}", result.exit_code, result.stdout);
+
+    // Cleanup
+    sandbox.destroy().await?;
+    Ok(())
+}
+
+#[test]
+fn runs() {
+    main().unwrap();
+}
+}
+
+#[test]
+fn the_quick_start_prints_what_it_promises() {
+    let output = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "quick_start::runs", "--nocapture"])
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("exit: 0, stdout: hello world\n"), "{text}");
+}

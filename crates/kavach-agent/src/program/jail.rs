@@ -53,6 +53,17 @@ fn build(channel: &Channel, frame: &Frame) -> Result<core::convert::Infallible, 
     sys::block_signals(1 << (sys::SIGCHLD - 1)).at(Step::Signals)?;
     sys::setsid().at(Step::Session)?;
 
+    // Before the namespaces: the sandbox's root of the cgroup namespace is where it is then.
+    let (join, _kept) = frame
+        .fds
+        .as_slice()
+        .split_at_checked(setup.join_count)
+        .ok_or(EPROTO)
+        .at(Step::Protocol)?;
+    for (index, group) in join.iter().enumerate() {
+        sys::write(*group, b"0").at_index(Step::JoinCgroup, index)?;
+    }
+
     let namespaces = clone_flags(&setup);
     if namespaces == 0 {
         // Backend noop: this process itself serves, on the host as it is. It adopts what its
@@ -104,7 +115,7 @@ fn build(channel: &Channel, frame: &Frame) -> Result<core::convert::Infallible, 
 
 /// Gives up privileges, rehearses, serves.
 fn finish(channel: &Channel, setup: &SetupReader<'_>) -> Result<core::convert::Infallible, Failed> {
-    let guest = Guest::prepare(setup)?;
+    let mut guest = Guest::prepare(setup)?;
     if setup.has(flag::DROP_PRIVILEGES) {
         lock_securebits().at(Step::Capabilities)?;
         // With its set-user-ID fix-ups locked off this changes no capability set.
@@ -112,6 +123,8 @@ fn finish(channel: &Channel, setup: &SetupReader<'_>) -> Result<core::convert::I
         drop_privileges().at(Step::Capabilities)?;
         sys::prctl(PR_SET_NO_NEW_PRIVS, 1, 0).at(Step::NoNewPrivs)?;
     }
+    // After no_new_privs, without which an unprivileged process may not enter a domain.
+    guest.enter_domain()?;
     // The agent itself: no guest of the same uid may trace it, read its memory or its
     // descriptors. After the last change of credentials, which would undo it. The same changes
     // clear the parent-death signal.

@@ -44,6 +44,16 @@ impl<'a> Guest<'a> {
         })
     }
 
+    /// Enters the Landlock domain, for good: this process and all commands to come. One domain
+    /// for the whole sandbox and not one per command, because domains are strangers to each
+    /// other: with `hidepid` a command would not see the processes of another (docs/adr/0006).
+    pub(crate) fn enter_domain(&mut self) -> Result<(), Failed> {
+        match self.ruleset.take() {
+            Some(ruleset) => sys::landlock_enter(ruleset.0).at(Step::LandlockEnter),
+            None => Ok(()),
+        }
+    }
+
     /// Whether -1 means "every process of this sandbox" and nothing else.
     pub(crate) const fn own_pid_namespace(&self) -> bool {
         self.own_pid_namespace
@@ -57,10 +67,6 @@ impl<'a> Guest<'a> {
         }
         if !self.setup.cpus.is_empty() {
             sys::set_affinity(self.setup.cpus).at(Step::Affinity)?;
-        }
-        // Landlock before seccomp: the filter does not allow entering a domain by itself.
-        if let Some(ruleset) = &self.ruleset {
-            sys::landlock_enter(ruleset.0).at(Step::LandlockEnter)?;
         }
         // Last: from here on only what the filter allows.
         if !self.setup.filter.is_empty() {

@@ -232,9 +232,14 @@ fn place_for(root: &Fd, path: &CStr, source: &Fd) -> Res<Fd> {
 }
 
 fn make_file(root: &Fd, path: &CStr, mode: u32, data: &[u8]) -> Res<()> {
-    in_parent(root, path, |_, _| Ok(()))?;
     let flags = sys::O_WRONLY | sys::O_CREAT | sys::O_EXCL | sys::O_NOFOLLOW;
-    let file = sys::open_in_root(root, path, flags, mode)?;
+    let file = match sys::open_in_root(root, path, flags, mode) {
+        Err(ENOENT) => {
+            in_parent(root, path, |_, _| Ok(()))?;
+            sys::open_in_root(root, path, flags, mode)?
+        }
+        made => made?,
+    };
     let mut rest = data;
     while !rest.is_empty() {
         let n = sys::write(file.0, rest)?;
@@ -245,6 +250,12 @@ fn make_file(root: &Fd, path: &CStr, mode: u32, data: &[u8]) -> Res<()> {
 
 /// Makes a directory and those above it; existing ones are left as they are.
 fn make_dirs(root: &Fd, path: &CStr, mode: u32) -> Res<()> {
+    // Nearly always the parent is there already.
+    match split(root, path, |dir, name| sys::mkdir(dir, name, mode)) {
+        Ok(()) | Err(EEXIST) => return Ok(()),
+        Err(ENOENT) => {}
+        Err(e) => return Err(e),
+    }
     let mut buf = [0u8; PATH_MAX];
     let len = path.count_bytes();
     if len + 1 > PATH_MAX {

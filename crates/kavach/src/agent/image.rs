@@ -11,10 +11,14 @@ use rustix::io::Errno;
 
 use crate::error::{KavachError, Result};
 
-static IMAGE: OnceLock<std::result::Result<OwnedFd, Errno>> = OnceLock::new();
+/// Lives as long as the process, once it was made.
+static IMAGE: OnceLock<OwnedFd> = OnceLock::new();
 
-/// The image, made on first use; it lives as long as the process.
+/// The image, made on first use. A failure is not remembered: the next caller tries again.
 pub(super) fn image() -> Result<&'static OwnedFd> {
+    if let Some(image) = IMAGE.get() {
+        return Ok(image);
+    }
     let Some(bytes) = kavach_agent::AGENT else {
         return Err(KavachError::Setup {
             step: "start the agent".into(),
@@ -23,15 +27,14 @@ pub(super) fn image() -> Result<&'static OwnedFd> {
             fix: Some("kavach's agent is ported to x86_64 Linux only, so far".into()),
         });
     };
-    IMAGE
-        .get_or_init(|| seal(bytes))
-        .as_ref()
-        .map_err(|errno| KavachError::Setup {
-            step: "make the agent's memfd".into(),
-            on: "memfd_create(2)".into(),
-            source: (*errno).into(),
-            fix: Some("check that the sysctl vm.memfd_noexec is below 2".into()),
-        })
+    let made = seal(bytes).map_err(|errno| KavachError::Setup {
+        step: "make the agent's memfd".into(),
+        on: "memfd_create(2)".into(),
+        source: errno.into(),
+        fix: Some("check that the sysctl vm.memfd_noexec is below 2".into()),
+    })?;
+    // Where two threads made one at once, one of the two is closed again.
+    Ok(IMAGE.get_or_init(|| made))
 }
 
 fn seal(bytes: &[u8]) -> std::result::Result<OwnedFd, Errno> {

@@ -1,7 +1,7 @@
 //! Starting an agent as a child of this process.
 
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 
@@ -28,20 +28,19 @@ pub(crate) struct Rehearsal {
 
 /// Starts an agent and has it build the sandbox of `setup`.
 ///
-/// `place` is called with the pid of the new process before it does anything (to put it into
-/// cgroups), `describe` names the subject of a step that failed.
+/// `fds` travel with the setup; the sandbox's first process keeps them open. `describe` names the
+/// subject of a step that failed.
 ///
 /// Must run on the supervisor thread: the kernel ties the sandbox's life to it.
 pub(crate) async fn start(
     title: &str,
     setup: &[u8],
-    keep_open: Option<&OwnedFd>,
-    place: impl FnOnce(u32) -> Result<()>,
+    fds: &[BorrowedFd<'_>],
     describe: impl Fn(&Failure) -> (String, Option<String>),
 ) -> Result<Rehearsal> {
     let (stream, mut child) = spawn(title)?;
-    let first = u32::try_from(child.id()).unwrap_or(0);
-    let built = build(stream, first, setup, keep_open, place, describe).await;
+    let first = child.id();
+    let built = build(stream, first, setup, fds, describe).await;
     match built {
         Ok((rehearsal, separate)) => {
             if separate {
@@ -90,15 +89,11 @@ async fn build(
     stream: UnixStream,
     first: u32,
     setup: &[u8],
-    keep_open: Option<&OwnedFd>,
-    place: impl FnOnce(u32) -> Result<()>,
+    fds: &[BorrowedFd<'_>],
     describe: impl Fn(&Failure) -> (String, Option<String>),
 ) -> Result<(Rehearsal, bool)> {
-    use std::os::fd::AsFd;
     let (mut reader, mut writer) = stream.into_split();
-    place(first)?;
-    let fds: Vec<_> = keep_open.iter().map(|fd| fd.as_fd()).collect();
-    connection::send(&mut writer, Kind::Setup, 0, setup, &fds)
+    connection::send(&mut writer, Kind::Setup, 0, setup, fds)
         .await
         .map_err(|e| broken(format_args!("the setup could not be sent: {e}")))?;
 

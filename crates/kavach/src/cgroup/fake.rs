@@ -159,6 +159,7 @@ fn make_path(mount: &Path, path: &str) {
 
 fn v1_files(dir: &Path, controllers: &str) {
     put(dir, ".v1", controllers);
+    put(dir, "tasks", "");
     put(dir, "cgroup.procs", "");
     let files: &[(&str, &[(&str, &str)])] = &[
         (

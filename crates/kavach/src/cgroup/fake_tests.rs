@@ -85,11 +85,7 @@ fn controllers_of_one_hierarchy_share_one_group() {
     let host = v1_host();
     let group = create(&host, &ROOT, &Limits::default()).unwrap();
     let leaf = group.leaf(1).unwrap();
-    assert_eq!(
-        leaf.procs_fds().unwrap().len(),
-        4,
-        "cpu and cpuacct are one"
-    );
+    assert_eq!(leaf.join_fds().unwrap().len(), 4, "cpu and cpuacct are one");
     let dirs = base_dirs(&host.probe(&ROOT));
     assert_eq!(
         dirs,

@@ -5,6 +5,8 @@
 //! The agent stays outside the limits so that a guest that eats all memory or
 //! is frozen cannot take the one with it that has to report it.
 
+use std::os::fd::OwnedFd;
+
 use super::error::CgroupError;
 use super::files::{ControlFiles, KERNEL, read, write};
 use super::kill::{self, KillOutcome};
@@ -12,8 +14,10 @@ use super::leaf::Leaf;
 use super::limits::{Applier, ControlEvidence, Limits};
 use super::name::Owner;
 use super::probe::CgroupSupport;
-use super::stats::{self, Events, Usage};
-use super::tree::{self, Dir, Made, enable, enable_io, find};
+use super::stats;
+#[cfg(test)]
+use super::stats::{Events, Usage};
+use super::tree::{self, Dir, Made, enable, enable_io, find, join_fd};
 use super::{Controller, Version};
 
 /// The groups of one sandbox in every hierarchy.
@@ -123,10 +127,21 @@ impl SandboxGroup {
         &self.evidence
     }
 
-    /// Moves a process, with all its threads, into the agent's group.
+    /// One write-only, close-on-exec descriptor for each hierarchy. A process of
+    /// one thread that writes `0` to all of them is in the agent's group from
+    /// then on.
     ///
     /// # Errors
-    /// [`CgroupError::Write`]; the process may then be in some hierarchies only.
+    /// [`CgroupError::Read`] naming the file that cannot be opened.
+    pub(crate) fn agent_join_fds(&self) -> Result<Vec<OwnedFd>, CgroupError> {
+        self.roots
+            .iter()
+            .map(|root| join_fd(&root.child("agent")))
+            .collect()
+    }
+
+    /// Moves a process, with all its threads, into the agent's group.
+    #[cfg(test)]
     pub(crate) fn add_agent(&self, pid: u32) -> Result<(), CgroupError> {
         for root in &self.roots {
             let file = root.path.join("agent").join("cgroup.procs");
@@ -206,6 +221,7 @@ impl SandboxGroup {
     ///
     /// # Errors
     /// [`CgroupError::Read`].
+    #[cfg(test)]
     pub(crate) fn is_empty(&self) -> Result<bool, CgroupError> {
         Ok(tree::pids(self.io, &self.roots)?.is_empty())
     }
@@ -219,12 +235,14 @@ impl SandboxGroup {
     }
 
     /// What the guest has used, removed leaves included.
+    #[cfg(test)]
     pub(crate) fn usage(&self) -> Usage {
         stats::usage(self.io, &self.guest)
     }
 
     /// Limits the guest has hit. On version 1 OOM kills and refused forks are
     /// those of leaves that still exist.
+    #[cfg(test)]
     pub(crate) fn events(&self) -> Events {
         stats::group_events(self.io, &self.guest)
     }

@@ -1,6 +1,5 @@
 //! The group of one command.
 
-use std::fs::OpenOptions;
 use std::os::fd::OwnedFd;
 
 use super::error::CgroupError;
@@ -8,7 +7,7 @@ use super::files::ControlFiles;
 use super::kill::{self, KillOutcome};
 use super::limits::set_and_check;
 use super::stats::{self, Events, Usage};
-use super::tree::{self, Dir, Made};
+use super::tree::{self, Dir, Made, join_fd};
 use super::{Controller, Version};
 
 /// The group of one command, below the guest group that holds the limits.
@@ -53,20 +52,13 @@ impl Leaf {
         })
     }
 
-    /// One write-only, close-on-exec descriptor of `cgroup.procs` for each
-    /// hierarchy. Who writes `0` to all of them is in this leaf from then on.
+    /// One write-only, close-on-exec descriptor for each hierarchy. A process of
+    /// one thread that writes `0` to all of them is in this leaf from then on.
     ///
     /// # Errors
     /// [`CgroupError::Read`] naming the file that cannot be opened.
-    pub(crate) fn procs_fds(&self) -> Result<Vec<OwnedFd>, CgroupError> {
-        let open = |dir: &Dir| {
-            let path = dir.path.join("cgroup.procs");
-            match OpenOptions::new().write(true).open(&path) {
-                Ok(file) => Ok(OwnedFd::from(file)),
-                Err(source) => Err(CgroupError::Read { path, source }),
-            }
-        };
-        self.dirs.iter().map(open).collect()
+    pub(crate) fn join_fds(&self) -> Result<Vec<OwnedFd>, CgroupError> {
+        self.dirs.iter().map(join_fd).collect()
     }
 
     /// Kills everything in this leaf; blocks for about a second at most. Read

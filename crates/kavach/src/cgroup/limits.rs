@@ -84,6 +84,7 @@ impl Limits {
     }
 
     /// The controllers these limits need.
+    #[cfg(test)]
     pub(crate) fn controllers(&self) -> Vec<Controller> {
         let mut needed = Vec::new();
         if self.memory_bytes.is_some() || self.deny_swap {

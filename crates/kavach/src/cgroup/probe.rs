@@ -7,6 +7,7 @@ use super::files::{ControlFiles, KERNEL, read_bounded};
 use super::layout::{
     LARGEST_CGROUP, LARGEST_MOUNTINFO, Layout, LayoutError, Mount, parse_controllers,
 };
+#[cfg(test)]
 use super::limits::Limits;
 use super::{Controller, Version};
 
@@ -161,6 +162,7 @@ impl CgroupSupport {
     }
 
     /// The limits asked for that no group on this host can hold.
+    #[cfg(test)]
     pub(crate) fn missing(&self, limits: &Limits) -> Vec<(Controller, &Unavailable)> {
         let missing = |controller| Some((controller, self.get(controller).as_ref().err()?));
         limits

@@ -3,7 +3,9 @@
 //! A file that this kernel does not have gives `None`, never a zero.
 
 use super::files::ControlFiles;
-use super::tree::{Dir, find, walk};
+#[cfg(test)]
+use super::tree::walk;
+use super::tree::{Dir, find};
 use super::{Controller, Version};
 
 /// Clock ticks per second of `cpuacct.stat`: USER_HZ, 100 on every port of
@@ -198,6 +200,7 @@ pub(super) fn oom_kills(io: &dyn ControlFiles, leaf: &[Dir]) -> Option<u64> {
 }
 
 /// Events of the guest group with all leaves that still exist.
+#[cfg(test)]
 pub(super) fn group_events(io: &dyn ControlFiles, guest: &[Dir]) -> Events {
     let mut events = limit_events(io, guest);
     events.oom_kills = oom_kills(io, guest);

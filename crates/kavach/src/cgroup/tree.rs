@@ -1,6 +1,8 @@
 //! Directories of a group: making them with a way back, walking and removing.
 
+use std::fs::OpenOptions;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use super::error::CgroupError;
@@ -34,6 +36,23 @@ impl Dir {
 
     pub(super) fn has(&self, controller: Controller) -> bool {
         self.controllers.contains(&controller)
+    }
+}
+
+/// The file through which a process of one thread enters a group by writing `0`.
+///
+/// On version 1 that is `tasks`: for one thread that moves itself the kernel
+/// does not take the lock that `cgroup.procs` takes, whose first taker in a
+/// while waits for an RCU grace period, some 10 ms (`__cgroup1_procs_write`,
+/// kernel commit 9a3284fad42f).
+pub(super) fn join_fd(dir: &Dir) -> Result<OwnedFd, CgroupError> {
+    let path = dir.path.join(match dir.version {
+        Version::V1 => "tasks",
+        Version::V2 => "cgroup.procs",
+    });
+    match OpenOptions::new().write(true).open(&path) {
+        Ok(file) => Ok(OwnedFd::from(file)),
+        Err(source) => Err(CgroupError::Read { path, source }),
     }
 }
 

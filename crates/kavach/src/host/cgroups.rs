@@ -10,6 +10,7 @@ use crate::cgroup::probe::{self, CgroupSupport, Support};
 #[derive(Debug, Clone)]
 pub(crate) struct Host {
     pub(crate) facts: HostFacts,
+    #[cfg_attr(not(feature = "process"), expect(dead_code, reason = "for drivers"))]
     pub(crate) cgroups: Arc<CgroupSupport>,
 }
 

@@ -240,6 +240,7 @@ fn kind_of(path: &Path) -> PathKind {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::host::probe;
 
     #[test]
     fn this_host_is_described_as_it_describes_itself() {

@@ -143,26 +143,14 @@ pub(super) fn plan(
         } else {
             0
         },
-        scoped: if abi >= 6 { scoped(isolation) } else { 0 },
+        scoped: if abi >= 6 { SCOPES } else { 0 },
         rules,
     }))
 }
 
-/// What is cut off from outside the domain.
-///
-/// Each command is a domain of its own, while the commands of one sandbox are one trust domain:
-/// a scope would cut them off from each other. So a scope is drawn only where no namespace draws
-/// the same line around the whole sandbox.
-const fn scoped(isolation: &Isolation) -> u64 {
-    let mut scopes = 0;
-    if !isolation.namespaces.network {
-        scopes |= SCOPE_ABSTRACT_UNIX_SOCKET;
-    }
-    if !isolation.namespaces.pid {
-        scopes |= SCOPE_SIGNAL;
-    }
-    scopes
-}
+/// What is cut off from outside the domain. The whole sandbox is one domain (the agent enters it
+/// before it serves), so its commands still reach each other.
+const SCOPES: u64 = SCOPE_ABSTRACT_UNIX_SOCKET | SCOPE_SIGNAL;
 
 /// What a kernel of this ABI leaves open, or refuses too much of.
 fn lacks(abi: u32) -> String {
@@ -226,9 +214,8 @@ fn private_rules(spec: &Spec, view: &ViewPlan) -> Vec<(PathBuf, u64)> {
         ("/var/tmp".into(), SCRATCH),
         (HOME.into(), SCRATCH),
     ]);
-    for file in &spec.injections.files {
-        rules.push((file.path.clone(), READ_FILE));
-    }
+    // No rule for secret files: what is at their paths are links to descriptors of memfds, and
+    // files of kernel-internal mounts are outside of Landlock's reach (landlock(7)).
     // Below /etc, a read path that was asked for may also be run, as elsewhere.
     for path in &spec.policy.filesystem.read {
         if path.starts_with("/etc") {

@@ -55,9 +55,16 @@ pub(super) fn plan(
             own_users.then(|| format!("RLIMIT_NPROC = {pids} inside the user namespace")),
         );
         settler.add(Control::Pids, pids.to_string(), outcome)?;
-        out.pids = Some(held(settler, Control::Pids, &cgroups.pids, pids));
+        let planned = held(settler, Control::Pids, &cgroups.pids, pids);
+        out.pids = Some(planned);
         if own_users {
-            let most = u64::from(pids) + AGENT_PROCESSES;
+            // The kernel looks at this one first. Beside a cgroup it stands behind it: at the
+            // same number the cgroup would never refuse a fork, and so never count one.
+            let room = match planned.mechanism {
+                LimitMechanism::Cgroup(_) => u64::from(pids),
+                _ => 0,
+            };
+            let most = u64::from(pids) + room + AGENT_PROCESSES;
             rlimits.push(Rlimit {
                 resource: Resource::Processes,
                 soft: most,

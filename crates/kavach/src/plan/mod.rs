@@ -94,6 +94,7 @@ fn plan_process(spec: &Spec, host: &HostFacts) -> Result<Plan> {
             options: FilterOptions {
                 network: policy.network == Network::On,
                 deny_memfd: is_approximate(limits.memory_bytes),
+                deny_unix_sockets: private && !policy.filesystem.read.is_empty(),
                 pin_cpus: is_approximate(limits.cpus),
             },
         });

@@ -116,6 +116,21 @@ fn strict_for_an_ordinary_user_without_cgroups_is_approximate_and_says_how() {
 }
 
 #[test]
+fn the_limit_of_each_user_stands_behind_a_cgroups() {
+    let plan = planned("strict", &HostFacts::modern_root());
+    let most = plan
+        .rlimits
+        .iter()
+        .find(|r| r.resource == Resource::Processes)
+        .unwrap()
+        .hard;
+    assert!(
+        most > u64::from(plan.limits.pids.unwrap().limit) + 1,
+        "{most}"
+    );
+}
+
+#[test]
 fn a_cgroup_leaves_memfd_and_affinity_to_the_guest() {
     let options = planned("strict", &HostFacts::modern_root())
         .syscall_filter

@@ -281,6 +281,9 @@ pub struct FilterOptions {
     /// `memfd_create` is denied: where no cgroup counts it, memory in an unmapped memfd would
     /// escape the supervisor's sum.
     pub deny_memfd: bool,
+    /// Unix sockets with a name are denied: where host directories are shown, a socket in one of
+    /// them could be connected to by its path, whatever the network namespace.
+    pub deny_unix_sockets: bool,
     /// `sched_setaffinity` is denied: where no cgroup holds the CPU limit, the set of CPUs does.
     pub pin_cpus: bool,
 }

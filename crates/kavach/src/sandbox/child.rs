@@ -41,16 +41,11 @@ pub struct Child {
     pub stderr: Option<ChildStream>,
     guest: Arc<dyn Guest>,
     outcome: Outcome,
-    cancel: watch::Sender<bool>,
+    cancel: Option<watch::Sender<bool>>,
 }
 
 impl Child {
-    pub(super) fn new(
-        guest: Arc<dyn Guest>,
-        streams: Streams,
-        outcome: Outcome,
-        cancel: watch::Sender<bool>,
-    ) -> Result<Self> {
+    pub(super) fn new(guest: Arc<dyn Guest>, streams: Streams, outcome: Outcome) -> Result<Self> {
         let failed = |source| KavachError::HostIo {
             op: "open the streams of a command".into(),
             path: "pipe(2)".into(),
@@ -69,8 +64,13 @@ impl Child {
             stderr: Some(ChildStream { pipe: stderr }),
             guest,
             outcome,
-            cancel,
+            cancel: None,
         })
+    }
+
+    /// The way to have the command killed with all it started.
+    pub(super) fn cancelled_by(self, cancel: Option<watch::Sender<bool>>) -> Self {
+        Self { cancel, ..self }
     }
 
     /// Waits for the command's first process to end. The result holds no output: that went
@@ -118,13 +118,16 @@ impl Child {
     /// # Errors
     /// As [`Child::wait`].
     pub async fn kill(&mut self, grace: Duration) -> Result<ExecResult> {
-        if !grace.is_zero() {
-            self.signal(SIGTERM).await?;
-            if let Ok(result) = tokio::time::timeout(grace, self.wait()).await {
-                return result;
-            }
+        // A signal that cannot be sent finds the sandbox ending, and with it the command.
+        if !grace.is_zero()
+            && self.signal(SIGTERM).await.is_ok()
+            && let Ok(result) = tokio::time::timeout(grace, self.wait()).await
+        {
+            return result;
         }
-        self.cancel.send_replace(true);
+        if let Some(cancel) = &self.cancel {
+            cancel.send_replace(true);
+        }
         self.wait().await
     }
 }

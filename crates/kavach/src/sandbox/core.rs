@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{RwLock, RwLockReadGuard};
+use tokio::sync::{RwLock, RwLockReadGuard, watch};
 
 use super::inject::Secrets;
 use crate::audit::{Audit, AuditKind};
@@ -47,6 +47,10 @@ pub(super) struct Core {
     clock: PauseClock,
     /// The caller has begun to end the sandbox: what ends from now on was killed by the caller.
     ending: AtomicBool,
+    /// A stop with grace is under way: nothing new is started.
+    closing: AtomicBool,
+    /// Somebody wants the end at once: a grace under way is over.
+    hurry: watch::Sender<bool>,
     execs: AtomicU64,
 }
 
@@ -59,6 +63,8 @@ impl Core {
             turn: RwLock::new(()),
             clock: PauseClock::new(),
             ending: AtomicBool::new(false),
+            closing: AtomicBool::new(false),
+            hurry: watch::Sender::new(false),
             execs: AtomicU64::new(0),
         });
         let watched = Arc::downgrade(&core);
@@ -122,6 +128,11 @@ impl Core {
 
     /// The right to start something, as long as it is held.
     pub(super) async fn running(&self, act: &'static str) -> Result<RwLockReadGuard<'_, ()>> {
+        if self.closing.load(Ordering::Acquire) {
+            // As it answers from now on.
+            let state = SandboxState::Stopped;
+            return Err(KavachError::NotRunning { state, act });
+        }
         let turn = self.turn.read().await;
         match self.state() {
             SandboxState::Running => Ok(turn),
@@ -199,6 +210,9 @@ impl Core {
 
     /// On the supervisor thread: makes the change.
     async fn change(&self, to: SandboxState) -> Result<()> {
+        if matches!(to, SandboxState::Stopped | SandboxState::Destroyed) {
+            self.hurry.send_replace(true);
+        }
         let _turn = self.turn.write().await;
         let from = self.state();
         lifecycle::check(from, to)?;
@@ -223,8 +237,14 @@ impl Core {
         let from = self.state();
         lifecycle::check(from, SandboxState::Stopped)?;
         if from == SandboxState::Running && !grace.is_zero() {
-            // All gone, the agent gone, or out of patience: in each case the rest follows.
-            let _ = tokio::time::timeout(grace, self.instance().drain(SIGTERM)).await;
+            self.closing.store(true, Ordering::Release);
+            let mut hurry = self.hurry.subscribe();
+            // All gone, the agent gone, out of patience or somebody in a hurry: in each case the
+            // rest follows.
+            tokio::select! {
+                _ = tokio::time::timeout(grace, self.instance().drain(SIGTERM)) => {}
+                _ = hurry.wait_for(|now| *now) => {}
+            }
         }
         self.end().await
     }
@@ -239,6 +259,7 @@ impl Core {
 
     /// For a drop: whatever the state, to Destroyed.
     pub(super) async fn end_now(&self) {
+        self.hurry.send_replace(true);
         let _turn = self.turn.write().await;
         if !matches!(
             self.state(),
@@ -252,12 +273,18 @@ impl Core {
 
     /// The agent is gone without having been told: remove what is left.
     async fn ended_by_itself(&self) {
-        let _turn = self.turn.write().await;
-        if lifecycle::can(self.state(), SandboxState::Stopped) {
+        let turn = self.turn.write().await;
+        let from = self.state();
+        let to = SandboxState::Stopped;
+        if lifecycle::can(from, to) {
             if let Err(e) = self.instance().destroy().await {
                 tracing::warn!(error = %e, "something of a sandbox stays until the next gc");
             }
-            self.set_state(SandboxState::Stopped);
+            self.set_state(to);
+            drop(turn);
+            self.audit()
+                .after_elsewhere(vec![AuditKind::Transition { from, to }])
+                .await;
         }
     }
 }

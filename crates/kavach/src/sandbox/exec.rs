@@ -17,18 +17,27 @@ use crate::audit::AuditKind;
 use crate::backend::{Guest, Launch};
 use crate::command::{Command, Stdin, set_env};
 use crate::error::{KavachError, Result};
-use crate::plan::{LimitMechanism, Resource};
+use crate::plan::Resource;
 use crate::policy::OnOutput;
 use crate::result::ExecResult;
 use crate::supervise::{Captured, Finished, Watched, capture, feed, watch};
 
 /// Kills the command when the caller no longer waits for it.
 #[derive(Debug)]
-struct CancelOnDrop(watch::Sender<bool>);
+struct CancelOnDrop(Option<watch::Sender<bool>>);
+
+impl CancelOnDrop {
+    /// From here on the command lives by its handle.
+    fn keep(mut self) -> Option<watch::Sender<bool>> {
+        self.0.take()
+    }
+}
 
 impl Drop for CancelOnDrop {
     fn drop(&mut self) {
-        self.0.send_replace(true);
+        if let Some(cancel) = &self.0 {
+            cancel.send_replace(true);
+        }
     }
 }
 
@@ -66,42 +75,51 @@ pub(super) async fn exec(core: &Arc<Core>, command: Command) -> Result<ExecResul
     }
     let exec = admit(core, &command)?;
     let (cancel, cancelled) = watch::channel(false);
-    let guard = CancelOnDrop(cancel);
+    let guard = CancelOnDrop(Some(cancel));
     let on = core.clone();
     let result = on_supervisor("run a command", async move {
-        run(&on, command, cancelled).await
+        let result = run(&on, command, cancelled).await;
+        // Told from here, so that a command whose caller is gone is told of as well.
+        report(&on, exec, &result).await;
+        result
     })
     .await;
-    // Waiting is over: nothing to cancel. (The receiver is gone with the task.)
-    drop(guard);
-    let result = result?;
-    report(core, exec, &result);
-    Ok(result)
+    drop(guard.keep());
+    result
 }
 
-/// The audit events of a finished command.
-pub(super) fn report(core: &Core, exec: u64, result: &ExecResult) {
-    let audit = core.audit();
-    for limit in &result.limit_events {
-        audit.after(AuditKind::Limit {
+/// Tells the hooks of a finished command.
+async fn report(core: &Core, exec: u64, result: &Result<ExecResult>) {
+    let mut events = Vec::new();
+    match result {
+        Ok(result) => {
+            for limit in &result.limit_events {
+                events.push(AuditKind::Limit {
+                    exec,
+                    limit: limit.clone(),
+                });
+            }
+            for denial in &result.denials {
+                events.push(AuditKind::Denied {
+                    exec,
+                    denial: denial.clone(),
+                });
+            }
+            events.push(AuditKind::Verdict {
+                exec,
+                verdict: result.verdict.clone(),
+            });
+            events.push(AuditKind::ExecEnded {
+                exec,
+                termination: result.termination,
+            });
+        }
+        Err(e) => events.push(AuditKind::ExecFailed {
             exec,
-            limit: limit.clone(),
-        });
+            code: e.code(),
+        }),
     }
-    for denial in &result.denials {
-        audit.after(AuditKind::Denied {
-            exec,
-            denial: denial.clone(),
-        });
-    }
-    audit.after(AuditKind::Verdict {
-        exec,
-        verdict: result.verdict.clone(),
-    });
-    audit.after(AuditKind::ExecEnded {
-        exec,
-        termination: result.termination,
-    });
+    core.audit().after_elsewhere(events).await;
 }
 
 /// On the supervisor thread: start, capture, watch.
@@ -161,10 +179,6 @@ async fn watched(
         .or(plan.wall_limit_ms)
         .filter(|ms| *ms > 0);
     let by_rlimit = |r| plan.rlimits.iter().any(|limit| limit.resource == r);
-    let approximate_cpu = plan
-        .limits
-        .cpu_time_ms
-        .is_some_and(|limit| limit.mechanism == LimitMechanism::Approximate);
     // Only a policy that wants it ends a command for its output.
     let too_much_output = match plan.on_output {
         OnOutput::Kill => too_much_output,
@@ -175,7 +189,8 @@ async fn watched(
         wall: wall.map(Duration::from_millis),
         too_much_output,
         cancelled,
-        cpu_by_rlimit: approximate_cpu && by_rlimit(Resource::Cpu),
+        // Also beside a cgroup: the kernel's signal may come before the supervisor's look.
+        cpu_by_rlimit: by_rlimit(Resource::Cpu),
         file_size: by_rlimit(Resource::FileSize),
     };
     watch(guest, watched, || core.end_of_a_command()).await
@@ -244,34 +259,50 @@ fn pipe_failed(source: impl Into<io::Error>) -> KavachError {
 pub(super) async fn spawn(core: &Arc<Core>, command: Command) -> Result<Child> {
     let exec = admit(core, &command)?;
     let (cancel, cancelled) = watch::channel(false);
+    let guard = CancelOnDrop(Some(cancel));
     let on = core.clone();
-    let (guest, streams, finished) = on_supervisor("start a command", async move {
-        let (stdin, to_stdin) = input(&on, command.get_stdin())?;
-        let pipe = || pipe_with(PipeFlags::CLOEXEC).map_err(pipe_failed);
-        let (out, stdout) = pipe()?;
-        let (err, stderr) = pipe()?;
-        let guest = launch(&on, &command, [stdin, stdout, stderr]).await?;
+    let started = on_supervisor("start a command", async move {
+        let launched = launch_streaming(&on, &command).await;
+        let (guest, streams) = match launched {
+            Ok(launched) => launched,
+            Err(e) => {
+                let failed = AuditKind::ExecFailed {
+                    exec,
+                    code: e.code(),
+                };
+                on.audit().after_elsewhere(vec![failed]).await;
+                return Err(e);
+            }
+        };
         let (done, finished) = watch::channel(None);
         let watching = guest.clone();
         tokio::spawn(async move {
             let never = watch::channel(false).1;
             let finished = watched(&on, &command, &*watching, never, cancelled).await;
             let result = finished.map(|f| result(f, Captured::default(), Captured::default()));
-            if let Ok(result) = &result {
-                report(&on, exec, result);
-            }
+            report(&on, exec, &result).await;
             done.send_replace(Some(result.map_err(Arc::new)));
         });
-        Ok((
-            guest,
-            Streams {
-                stdin: to_stdin,
-                stdout: out,
-                stderr: err,
-            },
-            finished,
-        ))
-    })
-    .await?;
-    Child::new(guest, streams, finished, cancel)
+        Ok((guest, streams, finished))
+    });
+    let (guest, streams, finished) = started.await?;
+    let child = Child::new(guest, streams, finished)?;
+    Ok(child.cancelled_by(guard.keep()))
+}
+
+/// On the supervisor thread: starts a command whose streams are the caller's.
+async fn launch_streaming(core: &Core, command: &Command) -> Result<(Arc<dyn Guest>, Streams)> {
+    let (stdin, to_stdin) = input(core, command.get_stdin())?;
+    let pipe = || pipe_with(PipeFlags::CLOEXEC).map_err(pipe_failed);
+    let (stdout, out) = pipe()?;
+    let (stderr, err) = pipe()?;
+    let guest = launch(core, command, [stdin, out, err]).await?;
+    Ok((
+        guest,
+        Streams {
+            stdin: to_stdin,
+            stdout,
+            stderr,
+        },
+    ))
 }

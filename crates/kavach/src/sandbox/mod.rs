@@ -49,7 +49,7 @@ impl Sandbox {
     /// What is wrong with the config, a required control that cannot be enforced here, a step of
     /// the setup that failed, a hook's veto. Nothing is left behind.
     pub async fn create(config: SandboxConfig) -> Result<Self> {
-        start::create(config).await.map(|core| Self { core })
+        start::create(config).await
     }
 
     /// A handle for use from several places at once.
@@ -156,9 +156,16 @@ impl Drop for Sandbox {
         // Blocks, so that nothing is left when a program ends right after this. A hang is bounded:
         // the task goes on without us.
         supervisor.wait_at_most(DROP_PATIENCE, async move { core.end_now().await });
-        let steps = std::iter::once(from).chain(path.iter().copied());
-        for (from, to) in steps.zip(path.iter().copied()) {
-            self.core.audit().after(AuditKind::Transition { from, to });
+        let steps = std::iter::once(from)
+            .chain(path.iter().copied())
+            .zip(path.iter().copied());
+        let events = steps.map(|(from, to)| AuditKind::Transition { from, to });
+        if supervisor.is_current() {
+            // Nobody took the sandbox that was made; hooks are not told on this thread.
+            let (core, events) = (self.core.clone(), events.collect());
+            supervisor.spawn(async move { core.audit().after_elsewhere(events).await });
+        } else {
+            events.for_each(|event| self.core.audit().after(event));
         }
     }
 }

@@ -152,6 +152,10 @@ pub struct Options {
     /// Deny `sched_setaffinity`. Default `false`. For hosts where the cpu limit is
     /// held by the affinity mask instead of a cgroup quota.
     pub pin_cpus: bool,
+    /// Deny unix sockets that have or can be given a name, in `basic` too (`strict` always
+    /// does). Default `false`. For views that show host directories: a socket in one of them
+    /// can be connected to by its path, read-only mount or not, whatever the network namespace.
+    pub deny_unix_sockets: bool,
 }
 
 /// Under which options a rule is part of the profile.
@@ -165,6 +169,8 @@ pub enum Given {
     DenyUnmappedMemory(bool),
     /// Where [`Options::pin_cpus`] has this value.
     PinCpus(bool),
+    /// Where [`Options::deny_unix_sockets`] has this value.
+    DenyUnixSockets(bool),
 }
 
 impl Given {
@@ -176,6 +182,7 @@ impl Given {
             Self::Network(wanted) => options.network == wanted,
             Self::DenyUnmappedMemory(wanted) => options.deny_unmapped_memory == wanted,
             Self::PinCpus(wanted) => options.pin_cpus == wanted,
+            Self::DenyUnixSockets(wanted) => options.deny_unix_sockets == wanted,
         }
     }
 }

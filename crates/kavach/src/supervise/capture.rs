@@ -47,7 +47,9 @@ pub(crate) async fn capture(
         let draining = *ended.borrow_and_update();
         if draining {
             let mut left = MOST_LEFT;
-            while let Ok(n @ 1..) = from.try_read(&mut chunk) {
+            // The kernel is asked, not `try_read`: that answers from what the reactor has seen
+            // so far, and the news of the command's end may overtake the news of its output.
+            while let Ok(n @ 1..) = rustix::io::read(&from, chunk.as_mut_slice()) {
                 take(chunk.get(..n).unwrap_or(&[]));
                 left = left.saturating_sub(n);
                 if left == 0 {
@@ -88,4 +90,20 @@ pub(crate) fn feed(bytes: Zeroizing<Vec<u8>>) -> io::Result<OwnedFd> {
         });
     }
     Ok(read)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn output_is_kept_although_the_end_is_known_first() {
+        let (read, write) = pipe_with(PipeFlags::CLOEXEC).unwrap();
+        let from = Receiver::from_owned_fd(read).unwrap();
+        rustix::io::write(&write, b"last words").unwrap();
+        // The reactor has had no turn since the write, and the writer lives on.
+        let (_ended, ended) = watch::channel(true);
+        let kept = capture(from, 100, ended, watch::channel(false).0).await;
+        assert_eq!(kept.bytes, b"last words");
+    }
 }

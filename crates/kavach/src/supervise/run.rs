@@ -23,7 +23,7 @@ pub(crate) struct Watched {
     pub(crate) too_much_output: watch::Receiver<bool>,
     /// Turns true when the caller wants the command gone.
     pub(crate) cancelled: watch::Receiver<bool>,
-    /// RLIMIT_CPU is what holds the limit of CPU time.
+    /// RLIMIT_CPU is set, alone or beside a cgroup.
     pub(crate) cpu_by_rlimit: bool,
     /// RLIMIT_FSIZE is set.
     pub(crate) file_size: bool,

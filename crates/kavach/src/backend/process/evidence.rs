@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 
 use crate::agent::Rehearsal;
@@ -15,7 +16,7 @@ use crate::cgroup::group::SandboxGroup;
 use crate::control::{Control, ControlState, Requirement};
 use crate::enforcement::{EnforcementReport, EnforcementRow};
 use crate::error::{KavachError, Result};
-use crate::plan::{Plan, PlannedControl, Resource};
+use crate::plan::{LimitMechanism, Plan, PlannedControl, Resource};
 
 /// What was read about the rehearsing process.
 struct Observed {
@@ -64,6 +65,31 @@ pub(super) fn report(
         .map(|planned| row(planned, plan, &observed, group))
         .collect::<Result<Vec<_>>>()?;
     Ok(EnforcementReport::new(Backend::Process, rows))
+}
+
+/// Directories on the tmpfs mounts that a guest can fill, to be counted where no cgroup counts
+/// them; none where one does. Only now can they be opened: the rehearsing process may be looked
+/// into, the agent may not.
+pub(super) fn tmpfs_mounts(plan: &Plan, rehearsal: &Rehearsal) -> Result<Vec<OwnedFd>> {
+    let memory = plan.limits.memory_bytes.map(|limit| limit.mechanism);
+    let (Some(LimitMechanism::Approximate), Some(pid), true) =
+        (memory, rehearsal.rehearsing(), plan.view.private_root)
+    else {
+        return Ok(Vec::new());
+    };
+    ["", "tmp", "dev/shm"]
+        .into_iter()
+        .map(|inside| {
+            let path = format!("/proc/{}/root/{inside}", pid.as_raw_nonzero());
+            fs::File::open(&path)
+                .map(OwnedFd::from)
+                .map_err(|source| KavachError::HostIo {
+                    op: "open a tmpfs of the sandbox, to count what is in it".into(),
+                    path: path.into(),
+                    source,
+                })
+        })
+        .collect()
 }
 
 fn row(
@@ -164,7 +190,7 @@ impl Observed {
             },
             Control::Landlock => seen(
                 plan.landlock.is_some(),
-                "the guest's launch path entered the domain (landlock_restrict_self returned 0); \
+                "the sandbox's first process entered the domain (landlock_restrict_self returned 0); \
                  the kernel offers nothing to read it back",
             ),
             Control::UserNamespace => self.namespace("user"),

@@ -4,12 +4,13 @@
 //! wherever namespaces do not keep them apart, and files left behind would belong to the next.
 //! A range is claimed by an flock(2) on a file of its own. The lock belongs to the open file
 //! description, of which the sandbox's first process holds a copy: it is released by the kernel
-//! when both this process and the sandbox are gone, however they went.
+//! when both this process and the sandbox are gone, however they went. The file goes with the
+//! claim; one that a killed host leaves behind is empty and is used again by a later claim.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -27,7 +28,9 @@ const END: u32 = 0x7fff_0000;
 pub(super) struct IdRange {
     first: u32,
     count: u32,
-    lock: OwnedFd,
+    /// `None` only while it is being dropped.
+    lock: Option<OwnedFd>,
+    path: PathBuf,
 }
 
 impl IdRange {
@@ -42,8 +45,20 @@ impl IdRange {
     }
 
     /// What the sandbox's first process keeps open.
-    pub(super) const fn lock(&self) -> &OwnedFd {
-        &self.lock
+    pub(super) const fn lock(&self) -> Option<&OwnedFd> {
+        self.lock.as_ref()
+    }
+}
+
+impl Drop for IdRange {
+    fn drop(&mut self) {
+        drop(self.lock.take());
+        // Removed only by who holds its lock, so never while a sandbox that is still about to end
+        // holds a copy.
+        if let Ok(Some(_lock)) = try_lock(&self.path) {
+            // If it stays, a later claim uses it.
+            let _ = fs::remove_file(&self.path);
+        }
     }
 }
 
@@ -76,7 +91,12 @@ pub(super) fn claim(count: u32) -> Result<IdRange> {
         }
         let path = directory.join(first.to_string());
         if let Some(lock) = try_lock(&path).map_err(|e| failed("lock a uid range", &path, e))? {
-            return Ok(IdRange { first, count, lock });
+            return Ok(IdRange {
+                first,
+                count,
+                lock: Some(lock),
+                path,
+            });
         }
     }
     Err(KavachError::ControlUnavailable {
@@ -87,7 +107,8 @@ pub(super) fn claim(count: u32) -> Result<IdRange> {
     })
 }
 
-fn try_lock(path: &PathBuf) -> io::Result<Option<OwnedFd>> {
+/// The lock of the file that is at `path` now; `None` if somebody else has it.
+fn try_lock(path: &Path) -> io::Result<Option<OwnedFd>> {
     let file: File = OpenOptions::new()
         .write(true)
         .create(true)
@@ -96,7 +117,11 @@ fn try_lock(path: &PathBuf) -> io::Result<Option<OwnedFd>> {
         .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed())
         .open(path)?;
     match file.try_lock() {
-        Ok(()) => Ok(Some(file.into())),
+        // Its last holder may have removed it between our open and our lock.
+        Ok(()) => match (file.metadata()?, fs::symlink_metadata(path)) {
+            (ours, Ok(there)) if ours.ino() == there.ino() => Ok(Some(file.into())),
+            _ => Ok(None),
+        },
         Err(TryLockError::WouldBlock) => Ok(None),
         Err(TryLockError::Error(e)) => Err(e),
     }
@@ -135,6 +160,45 @@ mod tests {
             parse_subids(text),
             [(100_000, 65536), (1_879_048_192, 65536)]
         );
+    }
+
+    fn scratch(name: &str) -> PathBuf {
+        let path = std::env::temp_dir().join(format!("kavach-{name}-{}", std::process::id()));
+        let _ = fs::remove_file(&path);
+        path
+    }
+
+    #[test]
+    fn a_lock_is_had_once_and_its_file_goes_with_the_claim() {
+        let path = scratch("range");
+        let lock = try_lock(&path).unwrap();
+        assert!(lock.is_some());
+        assert!(try_lock(&path).unwrap().is_none());
+        drop(IdRange {
+            first: 0,
+            count: 1,
+            lock,
+            path: path.clone(),
+        });
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn the_file_stays_while_the_sandbox_holds_its_copy() {
+        let path = scratch("range-copy");
+        let lock = try_lock(&path).unwrap();
+        let copy = lock.as_ref().unwrap().try_clone().unwrap();
+        drop(IdRange {
+            first: 0,
+            count: 1,
+            lock,
+            path: path.clone(),
+        });
+        assert!(path.exists());
+        assert!(try_lock(&path).unwrap().is_none());
+        drop(copy);
+        assert!(try_lock(&path).unwrap().is_some());
+        fs::remove_file(path).unwrap();
     }
 
     #[test]

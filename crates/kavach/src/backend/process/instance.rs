@@ -1,8 +1,9 @@
 //! A live sandbox of the process backend.
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -26,6 +27,8 @@ pub(super) struct ProcessInstance {
     /// Held until the sandbox's processes are gone.
     range: Mutex<Option<IdRange>>,
     next_leaf: AtomicU64,
+    /// A freeze was begun and not undone.
+    frozen: AtomicBool,
 }
 
 impl ProcessInstance {
@@ -34,15 +37,17 @@ impl ProcessInstance {
         group: Option<SandboxGroup>,
         limits: &LimitsPlan,
         range: Option<IdRange>,
+        tmpfs: Vec<OwnedFd>,
     ) -> Self {
         let agent = Arc::new(agent);
-        let watch = Arc::new(Watch::new(limits, agent.pid()));
+        let watch = Arc::new(Watch::new(limits, agent.pid(), tmpfs));
         Self {
             agent,
             group: group.map(Arc::new),
             watch,
             range: Mutex::new(range),
             next_leaf: AtomicU64::new(1),
+            frozen: AtomicBool::new(false),
         }
     }
 
@@ -59,7 +64,7 @@ impl ProcessInstance {
     async fn start(&self, launch: &Launch) -> Result<Arc<dyn Guest>> {
         let leaf = self.leaf()?;
         let started = async {
-            let cgroups = leaf.as_ref().map(|leaf| leaf.procs_fds()).transpose()?;
+            let cgroups = leaf.as_ref().map(|leaf| leaf.join_fds()).transpose()?;
             let cgroups = cgroups.unwrap_or_default();
             AgentGuest::launch(self.agent.commands(), launch, &cgroups).await
         };
@@ -97,9 +102,13 @@ impl Instance for ProcessInstance {
 
     fn destroy(&self) -> Act<'_, Result<()>> {
         Box::pin(async move {
-            // A frozen cgroup v1 would keep even SIGKILL waiting: kill what is in the group and
-            // let it run into the signal.
-            if let Some(group) = self.group.clone().filter(|g| g.freezer_available()) {
+            // A frozen cgroup v1 would keep even SIGKILL waiting: give the signal to what stands
+            // still there, and let it run into it.
+            if let Some(group) = self
+                .group
+                .clone()
+                .filter(|_| self.frozen.load(Ordering::Acquire))
+            {
                 let (_, thawed) = blocking(move || (group.kill_all(), group.thaw())).await?;
                 thawed?;
             }
@@ -146,6 +155,7 @@ impl Pausable for ProcessInstance {
             let Some(group) = self.group.clone() else {
                 return Ok(());
             };
+            self.frozen.store(true, Ordering::Release);
             group.freeze()?;
             // A process in an uninterruptible call freezes when the call returns.
             for round in 0..PAUSE_ROUNDS {
@@ -155,6 +165,7 @@ impl Pausable for ProcessInstance {
                 tokio::time::sleep(Duration::from_micros(100 << round.min(6))).await;
             }
             group.thaw()?;
+            self.frozen.store(false, Ordering::Release);
             Err(KavachError::Cgroup {
                 op: "freeze within two seconds".into(),
                 path: PathBuf::from("guest"),
@@ -165,10 +176,11 @@ impl Pausable for ProcessInstance {
 
     fn resume(&self) -> Act<'_, Result<()>> {
         Box::pin(async move {
-            match &self.group {
-                Some(group) => Ok(group.thaw()?),
-                None => Ok(()),
+            if let Some(group) = &self.group {
+                group.thaw()?;
             }
+            self.frozen.store(false, Ordering::Release);
+            Ok(())
         })
     }
 }

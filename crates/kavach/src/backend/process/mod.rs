@@ -11,6 +11,7 @@ mod instance;
 mod setup;
 mod watch;
 
+use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use rustix::fd::OwnedFd;
@@ -46,16 +47,21 @@ impl ProcessDriver {
         };
         let group = self.group(plan, name)?;
         let held = Held { group };
-        let range_lock: Option<&OwnedFd> = range.as_ref().map(ids::IdRange::lock);
-        let setup = setup::encode(plan, range.as_ref())?;
-        let place = |pid| match &held.group {
-            Some(group) => group.add_agent(pid).map_err(KavachError::from),
-            None => Ok(()),
-        };
+        let range_lock: Option<&OwnedFd> = range.as_ref().and_then(ids::IdRange::lock);
+        let join = held
+            .group
+            .as_ref()
+            .map(SandboxGroup::agent_join_fds)
+            .transpose()?;
+        let join = join.unwrap_or_default();
+        let setup = setup::encode(plan, range.as_ref(), join.len())?;
+        let fds: Vec<_> = join.iter().chain(range_lock).map(AsFd::as_fd).collect();
         let describe = |failure: &_| setup::describe(failure, plan);
-        let rehearsal = agent::start(&title(name), &setup, range_lock, place, describe).await?;
-        let report = match evidence::report(plan, &rehearsal, held.group.as_ref()) {
-            Ok(report) => report,
+        let rehearsal = agent::start(&title(name), &setup, &fds, describe).await?;
+        let seen = evidence::report(plan, &rehearsal, held.group.as_ref())
+            .and_then(|report| Ok((report, evidence::tmpfs_mounts(plan, &rehearsal)?)));
+        let (report, tmpfs) = match seen {
+            Ok(seen) => seen,
             Err(e) => {
                 rehearsal.abandon();
                 return Err(e);
@@ -64,7 +70,7 @@ impl ProcessDriver {
         let agent = rehearsal.finish().await?;
         let host_root = plan.mapping == Mapping::None && rustix::process::geteuid().is_root();
         let group = held.keep();
-        let instance = ProcessInstance::new(agent, group, &plan.limits, range);
+        let instance = ProcessInstance::new(agent, group, &plan.limits, range, tmpfs);
         Ok(Started::new(Arc::new(instance), report, host_root))
     }
 

@@ -13,8 +13,8 @@ use crate::error::{KavachError, Result};
 use crate::plan::{Mapping, MountStep, Owner, Plan, Resource};
 use crate::seccomp::{self, Options, Profile};
 
-/// The setup frame's payload.
-pub(super) fn encode(plan: &Plan, range: Option<&IdRange>) -> Result<Vec<u8>> {
+/// The setup frame's payload. The first `join` descriptors of the frame are cgroup files.
+pub(super) fn encode(plan: &Plan, range: Option<&IdRange>, join: usize) -> Result<Vec<u8>> {
     let program = match &plan.syscall_filter {
         Some(filter) => compile(&filter.profile, filter.options.into())?,
         None => Vec::new(),
@@ -30,6 +30,7 @@ pub(super) fn encode(plan: &Plan, range: Option<&IdRange>) -> Result<Vec<u8>> {
         &mapping(plan, range),
         hostname.as_bytes(),
         root,
+        join,
     )
     .mounts(plan.view.mounts.iter().map(mount))
     .limits(&rlimits(plan), &affinity(plan))
@@ -342,11 +343,12 @@ pub(super) fn describe(failure: &Failure, plan: &Plan) -> (String, Option<String
 
 impl From<crate::plan::FilterOptions> for Options {
     fn from(plan: crate::plan::FilterOptions) -> Self {
-        let mut options = Self::default();
-        options.network = plan.network;
-        options.deny_unmapped_memory = plan.deny_memfd;
-        options.pin_cpus = plan.pin_cpus;
-        options
+        Self {
+            network: plan.network,
+            deny_unmapped_memory: plan.deny_memfd,
+            pin_cpus: plan.pin_cpus,
+            deny_unix_sockets: plan.deny_unix_sockets,
+        }
     }
 }
 

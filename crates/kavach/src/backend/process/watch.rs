@@ -1,12 +1,14 @@
 //! The approximate limits of a sandbox: what the supervisor sums up and kills for, where no
 //! control group holds it.
 //!
-//! Memory is the sum of proportional set sizes over the processes of the sandbox's pid namespace,
-//! with tmpfs files and mapped memfds counted where they are mapped; the filter denies memory
-//! that is mapped nowhere. Between two looks a guest can exceed the limit by what it can touch in
+//! Memory is the sum of proportional set sizes over the processes of the sandbox's pid namespace
+//! and of what its tmpfs mounts hold; a mapped tmpfs file counts twice, never less than once. The
+//! filter denies memory that is mapped nowhere and in no file (memfds, System V segments). What a
+//! guest can hold in pipes and socket buffers is bounded by its open files. Between two looks a guest can exceed the limit by what it can touch in
 //! that time. That is why such a limit is called approximate.
 
 use std::fs;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -28,6 +30,8 @@ const MOST_PROCESSES: usize = 1 << 16;
 #[derive(Debug)]
 pub(super) struct Watch {
     agent: Pid,
+    /// Directories on the sandbox's tmpfs mounts.
+    tmpfs: Vec<OwnedFd>,
     memory_bytes: Option<u64>,
     pids: Option<u32>,
     cpu_limit_us: Option<u64>,
@@ -36,7 +40,7 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    pub(super) fn new(limits: &LimitsPlan, agent: Pid) -> Self {
+    pub(super) fn new(limits: &LimitsPlan, agent: Pid, tmpfs: Vec<OwnedFd>) -> Self {
         let approximate = |m: LimitMechanism| m == LimitMechanism::Approximate;
         let by_cgroup = |m: LimitMechanism| matches!(m, LimitMechanism::Cgroup(_));
         let memory = limits.memory_bytes;
@@ -59,6 +63,7 @@ impl Watch {
         };
         Self {
             agent,
+            tmpfs,
             memory_bytes,
             pids,
             cpu_limit_us,
@@ -87,7 +92,8 @@ impl Watch {
                 self.pids_full.store(true, Ordering::Relaxed);
             }
         }
-        let most = self.memory_bytes?;
+        let in_files: u64 = self.tmpfs.iter().map(used_bytes).sum();
+        let most = self.memory_bytes?.saturating_sub(in_files);
         // The sum of resident sizes counts shared pages for everyone who maps them: cheap to
         // read, never too small.
         if guests
@@ -146,6 +152,14 @@ impl Watch {
         }
         found
     }
+}
+
+fn used_bytes(tmpfs: &OwnedFd) -> u64 {
+    rustix::fs::fstatvfs(tmpfs).map_or(0, |s| {
+        s.f_blocks
+            .saturating_sub(s.f_bfree)
+            .saturating_mul(s.f_frsize)
+    })
 }
 
 fn count_tasks(pid: i32) -> usize {

@@ -134,7 +134,7 @@ impl Shell {
     /// Joins the leaf through its descriptors, then starts the script.
     fn start_in(script: &str, leaf: &Leaf) -> Self {
         let shell = Self::new(script);
-        for fd in leaf.procs_fds().unwrap() {
+        for fd in leaf.join_fds().unwrap() {
             fs::File::from(fd)
                 .write_all(shell.0.id().to_string().as_bytes())
                 .unwrap();

@@ -45,21 +45,25 @@ fn an_old_landlock_is_enforced_and_names_what_it_lacks() {
 }
 
 #[test]
-fn landlock_denies_tcp_without_a_network_and_scopes_what_no_namespace_does() {
+fn landlock_denies_tcp_without_a_network_and_scopes_the_sandbox() {
+    let scopes = access::SCOPE_ABSTRACT_UNIX_SOCKET | access::SCOPE_SIGNAL;
     let offline = planned("strict", &HostFacts::modern_root())
         .landlock
         .unwrap();
-    assert_eq!((offline.handled_net, offline.scoped), (3, 0));
+    assert_eq!((offline.handled_net, offline.scoped), (3, scopes));
     let mut policy = preset("strict");
     policy.network = Network::On;
     let online = plan(&spec(policy), &HostFacts::modern_root())
         .unwrap()
         .landlock
         .unwrap();
-    assert_eq!(
-        (online.handled_net, online.scoped),
-        (0, access::SCOPE_ABSTRACT_UNIX_SOCKET)
-    );
+    assert_eq!((online.handled_net, online.scoped), (0, scopes));
+}
+
+#[test]
+fn scopes_come_with_abi_6() {
+    let host = HostFacts::modern_root().with_landlock_abi(5);
+    assert_eq!(planned("strict", &host).landlock.unwrap().scoped, 0);
 }
 
 #[test]

@@ -34,10 +34,12 @@ pub(super) static SOCKET_BASIC: Group = Group {
              crypto and other families with their record of bugs (CVE-2017-7308, CVE-2021-26708, \
              CVE-2019-8912), raw sockets, or protocols loaded as modules on demand (DCCP, SCTP)",
     rules: &[
-        allow(&[socket]).when(&[
-            int(0).any_of(&[AF_UNIX]),
-            socket_type(&[SOCK_STREAM, SOCK_DGRAM, SOCK_SEQPACKET]),
-        ]),
+        allow(&[socket])
+            .when(&[
+                int(0).any_of(&[AF_UNIX]),
+                socket_type(&[SOCK_STREAM, SOCK_DGRAM, SOCK_SEQPACKET]),
+            ])
+            .given(Given::DenyUnixSockets(false)),
         allow(&[socket]).when(&[
             int(0).any_of(INTERNET),
             socket_type(&[SOCK_STREAM, SOCK_DGRAM]),
@@ -67,11 +69,17 @@ pub(super) static SOCKET_STRICT: Group = Group {
 
 pub(super) static SOCKETPAIR_BASIC: Group = Group {
     name: "socketpair",
-    reason: "two ends inside the guest; only unix sockets come in pairs worth having",
-    rules: &[allow(&[socketpair]).when(&[
-        int(0).any_of(&[AF_UNIX]),
-        socket_type(&[SOCK_STREAM, SOCK_DGRAM, SOCK_SEQPACKET]),
-    ])],
+    reason: "two ends inside the guest; only unix sockets come in pairs worth having. Datagram \
+             pairs can be aimed at a path after the fact and go with the unix sockets",
+    rules: &[
+        allow(&[socketpair]).when(&[
+            int(0).any_of(&[AF_UNIX]),
+            socket_type(&[SOCK_STREAM, SOCK_SEQPACKET]),
+        ]),
+        allow(&[socketpair])
+            .when(&[int(0).any_of(&[AF_UNIX]), socket_type(&[SOCK_DGRAM])])
+            .given(Given::DenyUnixSockets(false)),
+    ],
 };
 
 pub(super) static SOCKETPAIR_STRICT: Group = Group {

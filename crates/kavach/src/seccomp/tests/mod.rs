@@ -12,11 +12,12 @@ use super::{Action, Condition, Options, Profile, SyscallData, Test, abi};
 /// Both profiles under every combination of options.
 fn variants() -> impl Iterator<Item = (&'static Profile, Options)> {
     Profile::NAMES.iter().flat_map(|name| {
-        (0..8).map(move |bits| {
+        (0..16).map(move |bits| {
             let options = Options {
                 network: bits & 1 != 0,
                 deny_unmapped_memory: bits & 2 != 0,
                 pin_cpus: bits & 4 != 0,
+                deny_unix_sockets: bits & 8 != 0,
             };
             (Profile::by_name(name).unwrap(), options)
         })

@@ -181,3 +181,33 @@ fn strict_opens_internet_sockets_with_the_network() {
             .is_denial()
     );
 }
+
+#[test]
+fn basic_gives_up_named_unix_sockets_where_host_directories_are_shown() {
+    let basic = Profile::by_name("basic").unwrap();
+    let options = Options {
+        deny_unix_sockets: true,
+        ..Options::default()
+    };
+    const UNIX: u64 = 1;
+    for (syscall, kind, expected) in [
+        (socket, 1, Action::Errno(1)),
+        (socket, 2, Action::Errno(1)),
+        (socket, 5, Action::Errno(1)),
+        (socketpair, 2, Action::Errno(1)),
+        (socketpair, 1, Action::Allow),
+        (socketpair, 5, Action::Allow),
+    ] {
+        let args = [UNIX, kind, 0, 0, 0, 0];
+        assert_eq!(
+            basic.decide(&options, &call(syscall, args)),
+            expected,
+            "{syscall} {kind}"
+        );
+        assert_eq!(
+            decided("basic", syscall, args),
+            Action::Allow,
+            "control: {syscall} {kind}"
+        );
+    }
+}

@@ -1,0 +1,185 @@
+//! Mounts and the directories they are made in.
+
+use core::ffi::CStr;
+
+use super::*;
+
+pub(crate) const MOUNT_ATTR_RDONLY: u64 = 1;
+pub(crate) const MOUNT_ATTR_NOSUID: u64 = 2;
+pub(crate) const MOUNT_ATTR_NODEV: u64 = 4;
+pub(crate) const MOUNT_ATTR_NOEXEC: u64 = 8;
+const AT_EMPTY_PATH: usize = 0x1000;
+const AT_RECURSIVE: usize = 0x8000;
+
+/// A detached copy of what is mounted at `path`, submounts included.
+pub(crate) fn open_tree(dir: i32, path: &CStr) -> Res<Fd> {
+    const OPEN_TREE_CLONE: usize = 1;
+    call!(
+        "path is a C string",
+        nr::OPEN_TREE,
+        sign(dir),
+        path.as_ptr(),
+        OPEN_TREE_CLONE | O_CLOEXEC | AT_EMPTY_PATH | AT_RECURSIVE
+    )
+    .map(|fd| Fd(fd as i32))
+}
+
+/// Adds mount attributes to the mount of `fd`, and to those below it if `recursive`.
+pub(crate) fn mount_set(fd: &Fd, attrs: u64, recursive: bool) -> Res<()> {
+    let attr = [attrs, 0, 0, 0];
+    call!(
+        "an empty path, attr outlives the call",
+        nr::MOUNT_SETATTR,
+        sign(fd.0),
+        c"".as_ptr(),
+        AT_EMPTY_PATH | if recursive { AT_RECURSIVE } else { 0 },
+        attr.as_ptr(),
+        size_of_val(&attr)
+    )
+    .map(drop)
+}
+
+/// Attaches a detached mount at the place that `target` refers to.
+pub(crate) fn attach(mount: &Fd, target: &Fd) -> Res<()> {
+    const F_EMPTY_T_EMPTY: usize = 0x4 | 0x40;
+    call!(
+        "two empty paths",
+        nr::MOVE_MOUNT,
+        sign(mount.0),
+        c"".as_ptr(),
+        sign(target.0),
+        c"".as_ptr(),
+        F_EMPTY_T_EMPTY
+    )
+    .map(drop)
+}
+
+/// A new detached file system of `kind` with string options.
+pub(crate) fn new_filesystem(kind: &CStr, options: &[(&CStr, &CStr)], attrs: u64) -> Res<Fd> {
+    const SET_STRING: usize = 1;
+    const CREATE: usize = 6;
+    let fs = Fd(call!("kind is a C string", nr::FSOPEN, kind.as_ptr(), 1)? as i32);
+    for (key, value) in options {
+        call!(
+            "two C strings",
+            nr::FSCONFIG,
+            sign(fs.0),
+            SET_STRING,
+            key.as_ptr(),
+            value.as_ptr(),
+            0
+        )?;
+    }
+    call!(
+        "no key, no value",
+        nr::FSCONFIG,
+        sign(fs.0),
+        CREATE,
+        0,
+        0,
+        0
+    )?;
+    call!("no pointers", nr::FSMOUNT, sign(fs.0), 1, attrs).map(|fd| Fd(fd as i32))
+}
+
+/// Keeps what is mounted from here on to this mount namespace.
+pub(crate) fn make_mounts_private() -> Res<()> {
+    const MS_REC_PRIVATE: usize = 0x4000 | (1 << 18);
+    call!(
+        "C strings or null",
+        nr::MOUNT,
+        0,
+        c"/".as_ptr(),
+        0,
+        MS_REC_PRIVATE,
+        0
+    )
+    .map(drop)
+}
+
+/// Makes the working directory the root and lets go of the old root.
+pub(crate) fn pivot_here() -> Res<()> {
+    const MNT_DETACH: usize = 2;
+    let here = c".".as_ptr();
+    // The old root ends up stacked on the new one (pivot_root(2), "pivot_root(".", ".")").
+    call!("two C strings", nr::PIVOT_ROOT, here, here)?;
+    call!("a C string", nr::UMOUNT2, here, MNT_DETACH)?;
+    chdir(c"/")
+}
+
+pub(crate) fn mkdir(dir: &Fd, name: &CStr, mode: u32) -> Res<()> {
+    call!(
+        "name is a C string",
+        nr::MKDIRAT,
+        sign(dir.0),
+        name.as_ptr(),
+        mode
+    )
+    .map(drop)
+}
+
+pub(crate) fn rmdir(dir: &Fd, name: &CStr) -> Res<()> {
+    const AT_REMOVEDIR: usize = 0x200;
+    call!(
+        "name is a C string",
+        nr::UNLINKAT,
+        sign(dir.0),
+        name.as_ptr(),
+        AT_REMOVEDIR
+    )
+    .map(drop)
+}
+
+/// Takes a mount out of sight; `name` is relative to the working directory.
+pub(crate) fn unmount(name: &CStr) -> Res<()> {
+    const MNT_DETACH_NOFOLLOW: usize = 2 | 8;
+    call!(
+        "name is a C string",
+        nr::UMOUNT2,
+        name.as_ptr(),
+        MNT_DETACH_NOFOLLOW
+    )
+    .map(drop)
+}
+
+pub(crate) fn chown(what: &Fd, uid: u32, gid: u32) -> Res<()> {
+    call!(
+        "an empty path",
+        nr::FCHOWNAT,
+        sign(what.0),
+        c"".as_ptr(),
+        uid,
+        gid,
+        AT_EMPTY_PATH
+    )
+    .map(drop)
+}
+
+pub(crate) fn symlink(to: &CStr, dir: &Fd, name: &CStr) -> Res<()> {
+    call!(
+        "two C strings",
+        nr::SYMLINKAT,
+        to.as_ptr(),
+        sign(dir.0),
+        name.as_ptr()
+    )
+    .map(drop)
+}
+
+/// Raw directory entries (struct linux_dirent64).
+pub(crate) fn read_dir(dir: &Fd, buf: &mut [u8]) -> Res<usize> {
+    call!(
+        "buf is writable for its length",
+        nr::GETDENTS64,
+        sign(dir.0),
+        buf.as_mut_ptr(),
+        buf.len()
+    )
+}
+
+pub(crate) fn is_directory(fd: &Fd) -> Res<bool> {
+    // struct stat: st_mode is the u32 at byte 24 on x86_64.
+    let mut stat = [0u32; 36];
+    call!("144 bytes", nr::FSTAT, sign(fd.0), stat.as_mut_ptr())?;
+    Ok(stat[6] & 0o170_000 == 0o040_000)
+}

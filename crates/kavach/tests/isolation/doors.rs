@@ -1,0 +1,265 @@
+//! Calls that a guest must not get through: each with the kernel's answer inside, and what the
+//! same call does on the host as the same user.
+
+use std::process::Command as HostCommand;
+
+use kavach::Termination;
+
+use crate::harness::{Setting, Suite};
+use crate::world::{ISOLATING, World, act};
+
+/// Not one of the answers `EFFECT` and `errno NAME`: the kernel killed the guest.
+const SIGSYS: i32 = 31;
+
+struct Door {
+    name: &'static str,
+    /// Inside, under both policies.
+    inside: &'static str,
+    /// On the host, as root.
+    root: &'static str,
+    /// On the host, as an ordinary user: where the host refuses too, only root's half says
+    /// whether the sandbox does.
+    user: &'static str,
+}
+
+const fn door(
+    name: &'static str,
+    inside: &'static str,
+    root: &'static str,
+    user: &'static str,
+) -> Door {
+    Door {
+        name,
+        inside,
+        root,
+        user,
+    }
+}
+
+const EFFECT: &str = "EFFECT";
+const EPERM: &str = "errno EPERM";
+const EACCES: &str = "errno EACCES";
+const ENOSYS: &str = "errno ENOSYS";
+const KILLED: &str = "killed";
+
+const DOORS: &[Door] = &[
+    door("int80", KILLED, EFFECT, EFFECT),
+    door("tiocsti", EPERM, EFFECT, EFFECT),
+    door("tiocsti_high", EPERM, EFFECT, EFFECT),
+    door("tioclinux", EPERM, "errno ENOTTY", "errno ENOTTY"),
+    door("clone3_newuser", ENOSYS, EFFECT, EFFECT),
+    door("clone_newuser", EPERM, EFFECT, EFFECT),
+    door("unshare_newuser", EPERM, EFFECT, EFFECT),
+    door("unshare_newnet", EPERM, EFFECT, EPERM),
+    door("unshare_newns", EPERM, EFFECT, EPERM),
+    door("setns_uts", EPERM, EFFECT, EPERM),
+    door("io_uring", ENOSYS, EFFECT, EFFECT),
+    door("keyctl_session", EPERM, EFFECT, EFFECT),
+    door("add_key", EPERM, EFFECT, EFFECT),
+    door("request_key", EPERM, "errno ENOKEY", "errno ENOKEY"),
+    door("bpf_map", EPERM, EFFECT, EPERM),
+    door("perf", EPERM, EFFECT, EACCES),
+    door("uffd", EPERM, EFFECT, EPERM),
+    door("mount_tmpfs", EPERM, EFFECT, EPERM),
+    door("remount_rw", EPERM, EFFECT, EPERM),
+    door("fsopen_tmpfs", EPERM, EFFECT, EPERM),
+    door("clone_tree", EPERM, EFFECT, EPERM),
+    door("umount_proc", EPERM, EFFECT, EPERM),
+    door("pivot", EPERM, "errno EBUSY", EPERM),
+    door("chroot_root", EPERM, EFFECT, EPERM),
+    door("by_handle", EPERM, EFFECT, EPERM),
+    // Past the right to do so, the file is missing.
+    door("swap_on", EPERM, "errno ENOENT", EPERM),
+    door("set_time", EPERM, EFFECT, EPERM),
+    door("host_name", EPERM, EFFECT, EPERM),
+    // Past the right to do so, the arguments are nonsense.
+    door("reboot_bad", EPERM, "errno EINVAL", EPERM),
+    door("kernel_log", EPERM, EFFECT, EPERM),
+    door("nice_up", EACCES, EFFECT, EACCES),
+    door("mknod_block", EPERM, EFFECT, EPERM),
+    door("mknod_char", EPERM, EFFECT, EPERM),
+    door("packet", EPERM, EFFECT, EPERM),
+    door("raw_ip", EPERM, EFFECT, EPERM),
+    door("vsock", EPERM, EFFECT, EFFECT),
+];
+
+/// Calls that not every kernel is built with. The control runs where the kernel has them.
+const BUILT: &[Door] = &[
+    door("x32", EPERM, EFFECT, EFFECT),
+    door("kexec", EPERM, "errno EINVAL", EPERM),
+    door("module_load", EPERM, "errno ENOEXEC", EPERM),
+    door("module_unload", EPERM, "errno ENOENT", EPERM),
+    door("ports", EPERM, EFFECT, EPERM),
+];
+
+/// Files whose writing changes the kernel, with what they answer inside.
+const FILES: &[(&str, &str)] = &[
+    ("/proc/sys/kernel/core_pattern", EACCES),
+    ("/proc/sys/kernel/hostname", EACCES),
+    ("/proc/sys/vm/overcommit_memory", EACCES),
+    ("/proc/1/oom_score_adj", "errno ENOENT"),
+    (
+        "/sys/kernel/mm/transparent_hugepage/enabled",
+        "errno ENOENT",
+    ),
+    ("/sys/fs/cgroup/memory/cgroup.procs", "errno ENOENT"),
+    ("/sys/fs/cgroup/memory/release_agent", "errno ENOENT"),
+    ("/dev/kmsg", "errno ENOENT"),
+    ("/dev/mem", "errno ENOENT"),
+    ("/dev/kvm", "errno ENOENT"),
+];
+
+pub(crate) fn add(suite: &mut Suite) {
+    suite.subject("doors");
+    for door in DOORS {
+        suite.each_needing(
+            &format!("control_{}", door.name),
+            &["noop"],
+            move |_| closed(door.name),
+            move |s| control(s, door),
+        );
+    }
+    for door in BUILT {
+        let missing = move |_| lacks(door.name);
+        suite.each_needing(
+            &format!("control_{}", door.name),
+            &["noop"],
+            missing,
+            move |s| {
+                control(s, door);
+            },
+        );
+    }
+    for door in DOORS.iter().chain(BUILT) {
+        suite.each(door.name, &ISOLATING, move |s| {
+            assert_eq!(answer(s, &[door.name]), door.inside);
+        });
+    }
+    // Root's sandbox has a map of many ids, an ordinary user's of one: in it there is no id 0.
+    suite.each("control_set_uid", &["noop"], |s| {
+        let expected = if s.who.is_root() { EFFECT } else { EPERM };
+        assert_eq!(answer(s, &["set_uid"]), expected);
+    });
+    suite.each("set_uid", &ISOLATING, |s| {
+        let expected = if s.who.is_root() {
+            EPERM
+        } else {
+            "errno EINVAL"
+        };
+        assert_eq!(answer(s, &["set_uid"]), expected);
+    });
+    // `basic` lets programs ask for their addresses; it is the sandbox's own network that answers.
+    suite.each("control_netlink", &["noop"], |s| {
+        assert_eq!(answer(s, &["netlink"]), EFFECT);
+    });
+    suite.each("netlink", &["strict"], |s| {
+        assert_eq!(answer(s, &["netlink"]), EPERM);
+    });
+    suite.subject("kernel_files");
+    for (path, inside) in FILES {
+        let name = path.trim_start_matches('/').replace('/', "_");
+        let absent = move |_| {
+            let there = std::path::Path::new(path).exists();
+            (!there).then(|| format!("this kernel has no {path}"))
+        };
+        suite.each_needing(&format!("control_{name}"), &["noop"], absent, move |s| {
+            let said = answer(s, &["open_write", path]);
+            let expected = if s.who.is_root() { EFFECT } else { EACCES };
+            assert_eq!(said, expected);
+        });
+        suite.each(&name, &ISOLATING, move |s| {
+            assert_eq!(answer(s, &["open_write", path]), *inside);
+        });
+    }
+    suite.subject("setuid");
+    for way in WAYS {
+        suite.each(&format!("control_{way}"), &["noop"], move |s| {
+            planting(s, way, &["/tmp"], EFFECT);
+        });
+        suite.each(way, &ISOLATING, move |s| {
+            // Its mode is in memory, where a filter cannot look.
+            let refused = if *way == "openat2" { ENOSYS } else { EPERM };
+            planting(
+                s,
+                way,
+                &["/tmp", "/var/tmp", "/home/guest", "/dev/shm"],
+                refused,
+            );
+        });
+    }
+}
+
+fn control(s: Setting, door: &Door) {
+    let expected = if s.who.is_root() {
+        door.root
+    } else {
+        door.user
+    };
+    assert_eq!(answer(s, &[door.name]), expected);
+}
+
+fn answer(s: Setting, args: &[&str]) -> String {
+    let result = World::of(s.policy).run(act("kernel", args));
+    match result.termination {
+        Termination::Exited(0) => result.stdout.trim_end().to_owned(),
+        Termination::Signaled(SIGSYS) => KILLED.to_owned(),
+        other => panic!("{other}: {}{}", result.stdout, result.stderr),
+    }
+}
+
+/// Doors that the host itself may have closed: the setting, and its value when they are open.
+const SETTINGS: &[(&str, &str, &str)] = &[
+    ("tiocsti", "dev/tty/legacy_tiocsti", "1"),
+    ("io_uring", "kernel/io_uring_disabled", "0"),
+    (
+        "newuser",
+        "kernel/apparmor_restrict_unprivileged_userns",
+        "0",
+    ),
+    ("newuser", "kernel/unprivileged_userns_clone", "1"),
+];
+
+/// The setting that closes a door on this host; a kernel without the setting leaves it open.
+fn closed(name: &str) -> Option<String> {
+    let settings = SETTINGS.iter().filter(|(door, ..)| name.contains(door));
+    settings.into_iter().find_map(|(_, setting, open)| {
+        let value = std::fs::read_to_string(format!("/proc/sys/{setting}")).ok()?;
+        let value = value.trim();
+        (value != *open).then(|| format!("closed on this host: {setting} = {value}"))
+    })
+}
+
+/// Asks the host's kernel itself, without kavach.
+fn lacks(name: &str) -> Option<String> {
+    let out = HostCommand::new(crate::world::guest("kernel"))
+        .arg(name)
+        .output()
+        .unwrap();
+    (out.stdout == b"errno ENOSYS\n").then(|| format!("this kernel is built without {name}"))
+}
+
+/// Every call that can set the bits. mkdir(2) ignores them, on the host too.
+const WAYS: &[&str] = &[
+    "chmod",
+    "fchmod",
+    "fchmodat",
+    "fchmodat2",
+    "open",
+    "openat",
+    "creat",
+    "mknod",
+    "mknodat",
+    "openat2",
+];
+
+const MODES: [&str; 3] = ["4755", "2755", "6777"];
+
+fn planting(s: Setting, way: &str, places: &[&str], expected: &str) {
+    let world = World::of(s.policy);
+    for place in places {
+        for mode in MODES {
+            let said = world.said(act("setuid", &[way, mode, place]));
+            assert_eq!(said, expected, "{mode} in {place}");
+        }
+    }
+}

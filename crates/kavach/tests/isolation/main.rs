@@ -1,0 +1,48 @@
+//! What a sandbox lets ordinary programs do, and what it keeps hostile ones from doing: as root
+//! and as an ordinary user, under `basic` and under `strict`. Each attack has its positive
+//! control under `noop` with `minimal`, so that a pass means blocked and not broken.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
+
+#[path = "../common/delegate.rs"]
+mod delegate;
+#[path = "../common/harness.rs"]
+mod harness;
+#[path = "../common/world.rs"]
+mod world;
+
+mod daemons;
+mod doors;
+mod limits;
+mod network;
+mod others;
+mod programs;
+mod refused;
+mod streams;
+mod view;
+
+use std::process::ExitCode;
+
+/// The hostile programs, compiled once for each run.
+const GUESTS: [(&str, &str); 6] = [
+    ("guest.h", include_str!("../guests/guest.h")),
+    ("kernel.c", include_str!("../guests/kernel.c")),
+    ("process.c", include_str!("../guests/process.c")),
+    ("setuid.c", include_str!("../guests/setuid.c")),
+    ("net.c", include_str!("../guests/net.c")),
+    ("resources.c", include_str!("../guests/resources.c")),
+];
+
+fn main() -> ExitCode {
+    let mut suite = harness::Suite::default();
+    programs::add(&mut suite);
+    view::add(&mut suite);
+    others::add(&mut suite);
+    doors::add(&mut suite);
+    network::add(&mut suite);
+    streams::add(&mut suite);
+    daemons::add(&mut suite);
+    limits::add(&mut suite);
+    refused::add(&mut suite);
+    suite.main(&GUESTS)
+}

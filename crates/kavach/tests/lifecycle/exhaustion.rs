@@ -1,0 +1,170 @@
+//! A host process that is out of something: typed errors, nothing left, nothing hangs.
+
+use std::fs;
+use std::path::PathBuf;
+
+use kavach::{KavachError, SandboxState};
+use libtest_mimic::Trial;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use crate::common::{
+    cgroups, child, config, created, descriptors, descriptors_settle, is_root, run, run_child,
+    test, test_with, until, with_text,
+};
+
+pub(crate) fn trials() -> Vec<Trial> {
+    let pids = PathBuf::from("/sys/fs/cgroup/pids/pids.max");
+    let no_pids = match (
+        is_root(),
+        pids.parent()
+            .is_some_and(|dir| dir.join("cgroup.procs").exists()),
+    ) {
+        (false, _) => Some("root, to make a control group in which processes run out"),
+        (true, false) => Some("the cgroup v1 controller pids at /sys/fs/cgroup/pids"),
+        (true, true) => None,
+    };
+    vec![
+        test("exhaustion::out_of_descriptors", || {
+            run_child("few_descriptors")
+        }),
+        test("exhaustion::out_of_descriptors_at_the_first_use", || {
+            run_child("few_descriptors_at_first");
+        }),
+        test_with("exhaustion::out_of_processes", no_pids, out_of_processes),
+    ]
+}
+
+/// One life, as far as it gets.
+fn life() -> Result<(), KavachError> {
+    run(async {
+        let mut sandbox = kavach::Sandbox::create(config("basic")).await?;
+        sandbox.transition(SandboxState::Running)?;
+        let result = sandbox.exec("true").await?;
+        assert!(result.success(), "{result:?}");
+        sandbox.destroy().await
+    })
+}
+
+/// Nothing of this process's sandboxes is left.
+fn settle(before: &[String]) {
+    let own = format!("kavach-agent [{}-", std::process::id());
+    until("the agents to be gone", || with_text(&own).is_empty());
+    let prefix = format!("kavach.{}.", std::process::id());
+    until("the groups to be removed", || cgroups(&prefix).is_empty());
+    descriptors_settle(before);
+}
+
+fn limit_descriptors(soft: Option<u64>) {
+    let hard = getrlimit(Resource::Nofile).maximum;
+    let limit = Rlimit {
+        current: soft.or(hard),
+        maximum: hard,
+    };
+    setrlimit(Resource::Nofile, limit).unwrap();
+}
+
+pub(crate) fn few_descriptors() {
+    life().unwrap();
+    let before = descriptors();
+    let used = before.len() as u64;
+    let (mut failed, mut succeeded) = (0, 0);
+    for more in 0..64 {
+        // The lowest free number is `used`, for nothing was closed in between.
+        limit_descriptors(Some(used + more));
+        let result = life();
+        limit_descriptors(None);
+        match result {
+            Ok(()) => succeeded += 1,
+            Err(e) => {
+                assert!(e.code().starts_with("KV-"), "{e}");
+                failed += 1;
+            }
+        }
+        settle(&before);
+    }
+    assert!(
+        failed > 0 && succeeded > 0,
+        "{failed} failed, {succeeded} succeeded"
+    );
+    life().unwrap();
+}
+
+pub(crate) fn few_descriptors_at_first() {
+    // More than enough for a later life: the runtime of the test itself needs some.
+    for more in 0..24 {
+        let used = descriptors().len() as u64;
+        limit_descriptors(Some(used + more));
+        // It may work; what counts is that a failure is not for ever.
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+        if let Ok(runtime) = runtime {
+            drop(runtime.block_on(kavach::Sandbox::create(config("basic"))));
+        }
+        limit_descriptors(None);
+    }
+    life().unwrap();
+    let sandbox = run(created("basic"));
+    assert_eq!(sandbox.state(), SandboxState::Created);
+}
+
+/// A control group with room for few processes; removed again.
+struct Cramped(PathBuf);
+
+impl Drop for Cramped {
+    fn drop(&mut self) {
+        for below in fs::read_dir(&self.0).into_iter().flatten().flatten() {
+            let _ = fs::remove_dir(below.path());
+        }
+        until("the group of the test to be removed", || {
+            fs::remove_dir(&self.0).is_ok()
+        });
+    }
+}
+
+fn out_of_processes() {
+    let dir = PathBuf::from(format!("/sys/fs/cgroup/pids/test-{}", std::process::id()));
+    fs::create_dir(&dir).unwrap();
+    let group = Cramped(dir);
+    let status = child("few_processes")
+        .env("CRAMPED", &group.0)
+        .status()
+        .unwrap();
+    assert!(status.success(), "{status}");
+}
+
+pub(crate) fn few_processes() {
+    let group = PathBuf::from(std::env::var_os("CRAMPED").unwrap());
+    life().unwrap();
+    let before = descriptors();
+    fs::write(group.join("cgroup.procs"), std::process::id().to_string()).unwrap();
+    let (mut failed, mut succeeded) = (0, 0);
+    for more in 0..12 {
+        let now: u64 = fs::read_to_string(group.join("pids.current"))
+            .unwrap()
+            .trim()
+            .parse()
+            .unwrap();
+        fs::write(group.join("pids.max"), (now + more).to_string()).unwrap();
+        let result = life();
+        fs::write(group.join("pids.max"), "max").unwrap();
+        match result {
+            Ok(()) => succeeded += 1,
+            Err(e) => {
+                assert!(e.code().starts_with("KV-"), "{e}");
+                failed += 1;
+            }
+        }
+        settle(&before);
+    }
+    assert!(
+        failed > 0 && succeeded > 0,
+        "{failed} failed, {succeeded} succeeded"
+    );
+    // Out, so that the group can be removed.
+    fs::write(
+        "/sys/fs/cgroup/pids/cgroup.procs",
+        std::process::id().to_string(),
+    )
+    .unwrap();
+}
