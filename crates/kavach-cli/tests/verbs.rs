@@ -135,6 +135,38 @@ fn help_and_version_are_results_and_survive_a_closed_pipe() {
     }
 }
 
+/// `--flag`, `-c`, and the like, as help has them at the beginning of a line.
+fn flags(help: &str) -> Vec<String> {
+    let flags = help.lines().filter_map(|line| {
+        let line = line.trim_start();
+        let end = line.find(|c: char| !c.is_ascii_alphanumeric() && c != '-')?;
+        let flag = line.get(..end)?;
+        flag.starts_with('-').then(|| flag.to_owned())
+    });
+    flags.filter(|flag| flag != "-h" && flag != "-V").collect()
+}
+
+#[test]
+fn the_manual_has_every_verb_and_flag() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/cli.md");
+    let Ok(manual) = std::fs::read_to_string(path) else {
+        skip(
+            "the_manual_has_every_verb_and_flag",
+            "docs/cli.md is not in the package",
+        );
+        return;
+    };
+    for verb in ["exec", "shell", "backends", "score", "doctor", "gc"] {
+        assert!(manual.contains(&format!("\n## {verb}\n")), "{verb}");
+        let help = text(&run([verb, "--help"]).stdout);
+        let flags = flags(&help);
+        assert!(!flags.is_empty(), "{help}");
+        for flag in flags {
+            assert!(manual.contains(&flag), "{verb} {flag}");
+        }
+    }
+}
+
 #[test]
 fn gc_removes_what_a_killed_host_without_its_reaper_left() {
     const NAME: &str = "gc_removes_what_a_killed_host_without_its_reaper_left";

@@ -63,7 +63,7 @@ impl HostFacts {
     /// Looks at more paths, for instance those of
     /// [`Spec::host_paths`](crate::config::Spec::host_paths). Links are followed.
     ///
-    /// What the host's own layout needs was looked at by [`probe`] and stays as it is.
+    /// What the host's own layout needs was looked at by [`probe`](fn@super::probe) and stays as it is.
     #[must_use]
     pub fn looking_at<'a>(mut self, paths: impl IntoIterator<Item = &'a Path>) -> Self {
         for path in paths {
