@@ -89,6 +89,9 @@ fn hint_of(error: &KavachError) -> Option<String> {
             reason: kavach::backend::Unavailable::Planned { .. },
             ..
         } => Some("`kavach backends` shows which can be used; `process` is the default".into()),
+        KavachError::InvalidPolicy { nearest: None, .. } => {
+            Some("`kavach policy show strict` prints a policy in its full form".into())
+        }
         other => other.hint().map(std::borrow::Cow::into_owned),
     }
 }

@@ -65,18 +65,14 @@ pub(crate) fn refusal(refusal: &clap::Error, arguments: &[OsString]) -> u8 {
         let usage = usage.lines().next().unwrap_or_default();
         hints.push(usage.replace("Usage: ", "usage: "));
     }
+    if hints.is_empty() {
+        hints.push("`kavach help VERB` shows what each option takes".into());
+    }
     let wants_json = arguments
         .iter()
         .take_while(|argument| *argument != "--")
         .any(|argument| argument == "--json");
-    report(
-        "KV-USAGE",
-        message,
-        Some(&hints.join("\n"))
-            .filter(|hints| !hints.is_empty())
-            .map(|x| x.as_str()),
-        wants_json,
-    );
+    report("KV-USAGE", message, Some(&hints.join("\n")), wants_json);
     exit_code::FAILED
 }
 

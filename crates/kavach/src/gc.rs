@@ -47,7 +47,7 @@ pub struct NotRemoved {
     pub error: KavachError,
 }
 
-/// What [`gc`] did.
+/// What [`gc()`] did.
 #[derive(Debug, Default)]
 #[non_exhaustive]
 pub struct GcReport {
@@ -57,7 +57,7 @@ pub struct GcReport {
     pub failed: Vec<NotRemoved>,
 }
 
-/// What [`gc`] would remove. Removes nothing.
+/// What [`gc()`] would remove. Removes nothing.
 ///
 /// Only groups are found that carry a name of kavach's, lie where this process itself would make
 /// groups, belong to its own user, and were made by a process of this pid namespace that is known

@@ -281,7 +281,7 @@ fn check_place(index: usize, path: &Path) -> Result<()> {
 fn check_present(field: &str, path: &Path, host: &HostFacts) -> Result<()> {
     let source = match host.kind(path) {
         PathKind::File | PathKind::Directory | PathKind::Symlink(_) => return Ok(()),
-        PathKind::Missing => io::Error::from(io::ErrorKind::NotFound),
+        PathKind::Missing => io::Error::from(rustix::io::Errno::NOENT),
         PathKind::Unreadable(errno) => io::Error::from_raw_os_error(*errno),
         PathKind::Special => {
             return Err(KavachError::invalid(

@@ -377,7 +377,7 @@ fn syntax_error(
                 nearest,
             )
         }
-        None => (message.chars().flat_map(char::escape_debug).collect(), None),
+        None => (without_controls(&message), None),
     };
     KavachError::InvalidPolicy {
         source_name: source_name.to_owned(),
@@ -387,6 +387,18 @@ fn syntax_error(
         problem,
         nearest,
     }
+}
+
+/// The parsers' own text, in which they quote the file's. Quotes stay as they are.
+fn without_controls(message: &str) -> String {
+    let mut out = String::with_capacity(message.len());
+    for c in message.chars() {
+        match c {
+            '"' | '\'' | '\\' => out.push(c),
+            c => out.extend(c.escape_debug()),
+        }
+    }
+    out
 }
 
 #[cfg(test)]

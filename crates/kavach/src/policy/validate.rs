@@ -258,7 +258,7 @@ pub(crate) fn range(field: &str, value: u64, least: u64, most: u64) -> Result<()
         value.to_string(),
         format!("{least} to {most}"),
         if value == 0 {
-            "leave it out for no limit"
+            "leave it out"
         } else {
             "give a number in the range"
         },

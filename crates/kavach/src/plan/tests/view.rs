@@ -128,7 +128,7 @@ fn a_read_path_must_be_there_and_be_a_file_or_directory() {
         plan(&spec(policy), &host)
     };
     for (kind, errno) in [
-        (None, "not found"),
+        (None, "No such file"),
         (Some(PathKind::Unreadable(13)), "denied"),
     ] {
         let err = with(kind).unwrap_err();
