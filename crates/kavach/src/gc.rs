@@ -73,9 +73,8 @@ pub fn find() -> Result<Vec<Leftover>> {
 /// Kills and removes what [`find`] finds. Blocks, for some seconds at most per leftover. Several
 /// may run at once: what another removed first is no error.
 ///
-/// The lock files of uid ranges in `/run/kavach/uid-ranges` stay: they are empty, at most a few
-/// thousand, reused by later sandboxes, and gone with the next boot. Unlinking one while another
-/// process is about to lock it would let two sandboxes take the same ids.
+/// Lock files of uid ranges in `/run/kavach/uid-ranges` that a killed host left stay: they are empty,
+/// and later sandboxes take them over.
 ///
 /// # Errors
 /// As [`find`]. What cannot be removed is no error of the whole: it stands in the report.

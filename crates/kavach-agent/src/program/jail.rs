@@ -80,8 +80,9 @@ fn build(channel: &Channel, frame: &Frame) -> Result<core::convert::Infallible, 
     let (wait, go) = sys::pipe().at(Step::Clone)?;
     let pid = sys::fork(namespaces | CLONE_PARENT).at(Step::Clone)?;
     if pid != 0 {
-        write_maps(&setup, pid).at(Step::IdMap)?;
+        // First, so that the host takes the status of this child of its own whatever happens.
         announce(channel, pid)?;
+        write_maps(&setup, pid).at(Step::IdMap)?;
         sys::write(go.0, b"g").at(Step::Clone)?;
         sys::exit(0);
     }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use kavach_proto::{Ended, Failure, Kind, SignalRequest};
@@ -35,6 +35,8 @@ pub(crate) struct Agent {
     pidfd: Arc<AsyncFd<OwnedFd>>,
     commands: Commands,
     ended: watch::Receiver<bool>,
+    /// It was ended from this side.
+    killed: AtomicBool,
 }
 
 /// The part of an agent that a command keeps.
@@ -76,6 +78,7 @@ impl Agent {
             pidfd,
             commands,
             ended,
+            killed: AtomicBool::new(false),
         })
     }
 
@@ -90,9 +93,15 @@ impl Agent {
     /// Kills the agent, and with it every process of its pid namespace; returns once the kernel
     /// has ended all of them.
     pub(crate) async fn kill(&self) {
+        self.killed.store(true, Ordering::Release);
         // The process may have ended already.
         let _ = pidfd_send_signal(self.pidfd.get_ref(), Signal::KILL);
         self.ended().await;
+    }
+
+    /// Whether [`Agent::kill`] was called: then its end is nobody's fault.
+    pub(crate) fn was_killed(&self) -> bool {
+        self.killed.load(Ordering::Acquire)
     }
 
     /// Lets go of the agent: it ends what it started and then itself (backend noop).

@@ -4,6 +4,7 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use kavach_proto::{Failure, Kind, Step};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
@@ -26,6 +27,10 @@ pub(crate) struct Rehearsal {
     rehearsing: Option<Pid>,
 }
 
+/// How long a sandbox may take to be built. It takes milliseconds; a mount source on a file system
+/// that does not answer takes for ever.
+const SETUP_PATIENCE: Duration = Duration::from_secs(30);
+
 /// Starts an agent and has it build the sandbox of `setup`.
 ///
 /// `fds` travel with the setup; the sandbox's first process keeps them open. `describe` names the
@@ -40,7 +45,16 @@ pub(crate) async fn start(
 ) -> Result<Rehearsal> {
     let (stream, mut child) = spawn(title)?;
     let first = child.id();
-    let built = build(stream, first, setup, fds, describe).await;
+    let building = build(stream, first, setup, fds, describe);
+    let built = match tokio::time::timeout(SETUP_PATIENCE, building).await {
+        Ok(built) => built,
+        Err(_) => Err(KavachError::Setup {
+            step: "build the sandbox".into(),
+            on: format!("the agent, within {} s", SETUP_PATIENCE.as_secs()),
+            source: io::ErrorKind::TimedOut.into(),
+            fix: Some("a path that is shown may be on a file system that does not answer".into()),
+        }),
+    };
     match built {
         Ok((rehearsal, separate)) => {
             if separate {

@@ -24,7 +24,9 @@ static CONNECTION: Mutex<Option<UnixStream>> = Mutex::new(None);
 /// `freezer.state`, 2 `cgroup.freeze`).
 pub(crate) fn ensure(prefix: &str, bases: &[(PathBuf, u8)]) -> Result<()> {
     let mut connection = CONNECTION.lock().unwrap_or_else(PoisonError::into_inner);
-    if connection.is_none() && !bases.is_empty() {
+    // It never sends again, so anything but silence means that it has died: start another.
+    let silent = |c: &mut UnixStream| matches!(c.read(&mut [0]), Err(e) if e.kind() == io::ErrorKind::WouldBlock);
+    if !connection.as_mut().is_some_and(silent) && !bases.is_empty() {
         let started = start(prefix, bases).map_err(|source| KavachError::Setup {
             step: "start the reaper".into(),
             on: "the agent".into(),
@@ -68,7 +70,10 @@ fn start(prefix: &str, bases: &[(PathBuf, u8)]) -> io::Result<UnixStream> {
     match Header::decode(answer, true) {
         Ok(Header {
             kind: Kind::Ready, ..
-        }) => Ok(ours),
+        }) => {
+            ours.set_nonblocking(true)?;
+            Ok(ours)
+        }
         other => Err(io::Error::other(format!("the reaper answered {other:?}"))),
     }
 }

@@ -108,6 +108,12 @@ pub trait Instance: Debug + Send + Sync {
     /// Resolves when the sandbox has ended, for whatever reason.
     fn ended(&self) -> Act<'_, ()>;
 
+    /// Whether kavach itself ended the sandbox, to hold a limit of a command that could not be told
+    /// apart from the rest. The other commands were then killed, and did not lose their agent.
+    fn was_killed(&self) -> bool {
+        false
+    }
+
     /// The ability to pause, where the backend has it on this host.
     ///
     /// # Errors

@@ -67,9 +67,7 @@ pub(crate) fn driver(backend: Backend, host: &Host) -> Result<Arc<dyn Driver>> {
 
 #[cfg(feature = "process")]
 fn process(host: &Host) -> Result<Arc<dyn Driver>> {
-    Ok(Arc::new(super::process::ProcessDriver::new(
-        host.cgroups.clone(),
-    )))
+    Ok(Arc::new(super::process::ProcessDriver::new(host)))
 }
 
 #[cfg(not(feature = "process"))]

@@ -54,6 +54,13 @@ pub(super) struct Core {
     execs: AtomicU64,
 }
 
+/// A change of state that took place.
+struct Changed {
+    from: SandboxState,
+    /// Whether all that goes with it could be done.
+    done: Result<()>,
+}
+
 impl Core {
     /// The sandbox of these parts, in state Created. Must be called on the supervisor thread.
     pub(super) fn new(parts: Parts) -> Arc<Self> {
@@ -142,7 +149,7 @@ impl Core {
 
     /// What it means for a command that the sandbox under it has ended.
     pub(super) fn end_of_a_command(&self) -> Result<Termination> {
-        if self.ending.load(Ordering::Acquire) {
+        if self.ending.load(Ordering::Acquire) || self.instance().was_killed() {
             Ok(Termination::Killed)
         } else {
             Err(KavachError::AgentDied {
@@ -152,32 +159,32 @@ impl Core {
     }
 
     pub(super) fn transition_blocking(self: &Arc<Self>, to: SandboxState) -> Result<()> {
-        let from = self.announce(to)?;
+        self.announce(to)?;
         let core = self.clone();
         supervisor()?
-            .wait(async move { core.change(to).await })
+            .wait(async move { core.told(core.change(to).await, to).await })
             .ok_or(KavachError::SandboxGone {
                 act: "change its state",
-            })??;
-        self.audit().after(AuditKind::Transition { from, to });
-        Ok(())
+            })?
     }
 
     pub(super) async fn transition(self: &Arc<Self>, to: SandboxState) -> Result<()> {
-        let from = self.announce(to)?;
+        self.announce(to)?;
         let core = self.clone();
-        on_supervisor("change its state", async move { core.change(to).await }).await?;
-        self.audit().after(AuditKind::Transition { from, to });
-        Ok(())
+        on_supervisor("change its state", async move {
+            core.told(core.change(to).await, to).await
+        })
+        .await
     }
 
     pub(super) async fn stop(self: &Arc<Self>, grace: Duration) -> Result<()> {
         let to = SandboxState::Stopped;
-        let from = self.announce(to)?;
+        self.announce(to)?;
         let core = self.clone();
-        on_supervisor("stop", async move { core.stop_after(grace).await }).await?;
-        self.audit().after(AuditKind::Transition { from, to });
-        Ok(())
+        on_supervisor("stop", async move {
+            core.told(core.stop_after(grace).await, to).await
+        })
+        .await
     }
 
     pub(super) async fn destroy(self: &Arc<Self>) -> Result<()> {
@@ -193,7 +200,7 @@ impl Core {
 
     /// Checks a change and asks the hooks. The end of a sandbox is told but not asked for: no
     /// hook can keep a sandbox alive.
-    fn announce(&self, to: SandboxState) -> Result<SandboxState> {
+    fn announce(&self, to: SandboxState) -> Result<()> {
         let from = self.state();
         lifecycle::check(from, to)?;
         let asked = self.audit().before(AuditKind::Transition { from, to });
@@ -202,14 +209,24 @@ impl Core {
                 if let Err(e) = asked {
                     tracing::warn!(error = %e, "a hook cannot keep a sandbox from ending");
                 }
-                Ok(from)
+                Ok(())
             }
-            _ => asked.map(|()| from),
+            _ => asked,
         }
     }
 
+    /// Tells the hooks of a change of state, from where it was made: also when its caller is gone,
+    /// and also when something could not be removed.
+    async fn told(&self, changed: Result<Changed>, to: SandboxState) -> Result<()> {
+        let Changed { from, done } = changed?;
+        self.audit()
+            .after_elsewhere(vec![AuditKind::Transition { from, to }])
+            .await;
+        done
+    }
+
     /// On the supervisor thread: makes the change.
-    async fn change(&self, to: SandboxState) -> Result<()> {
+    async fn change(&self, to: SandboxState) -> Result<Changed> {
         if matches!(to, SandboxState::Stopped | SandboxState::Destroyed) {
             self.hurry.send_replace(true);
         }
@@ -217,7 +234,10 @@ impl Core {
         let from = self.state();
         lifecycle::check(from, to)?;
         match (from, to) {
-            (_, SandboxState::Stopped) => return self.end().await,
+            (_, SandboxState::Stopped) => {
+                let done = self.end().await;
+                return Ok(Changed { from, done });
+            }
             (SandboxState::Running, SandboxState::Paused) => {
                 self.instance().pausable()?.pause().await?;
                 self.clock.set_paused(true);
@@ -229,10 +249,10 @@ impl Core {
             _ => {}
         }
         self.set_state(to);
-        Ok(())
+        Ok(Changed { from, done: Ok(()) })
     }
 
-    async fn stop_after(&self, grace: Duration) -> Result<()> {
+    async fn stop_after(&self, grace: Duration) -> Result<Changed> {
         let _turn = self.turn.write().await;
         let from = self.state();
         lifecycle::check(from, SandboxState::Stopped)?;
@@ -246,7 +266,8 @@ impl Core {
                 _ = hurry.wait_for(|now| *now) => {}
             }
         }
-        self.end().await
+        let done = self.end().await;
+        Ok(Changed { from, done })
     }
 
     /// Kills everything. The state changes even if something could not be removed, which is said.

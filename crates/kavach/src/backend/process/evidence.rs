@@ -18,6 +18,9 @@ use crate::enforcement::{EnforcementReport, EnforcementRow};
 use crate::error::{KavachError, Result};
 use crate::plan::{LimitMechanism, Plan, PlannedControl, Resource};
 
+/// How an id that is not mapped shows (user_namespaces(7)); the kernel's default.
+const OVERFLOW_ID: u32 = 65_534;
+
 /// What was read about the rehearsing process.
 struct Observed {
     status: BTreeMap<String, String>,
@@ -219,22 +222,23 @@ impl Observed {
             }
             Control::AgentProtection => match self.agent_owner {
                 // The kernel gives the files of an undumpable process to root (proc(5)).
+                // Where this process's user namespace knows no 0, root shows as the overflow id.
                 Some(owner) => seen(
-                    owner == 0,
+                    owner == 0 || owner == OVERFLOW_ID,
                     format!("/proc files of the agent belong to uid {owner}; its image is sealed"),
                 ),
                 None => seen(false, "no /proc entry of the agent"),
             },
             Control::Memory if approximate => seen(true, "summed by the supervisor"),
-            Control::Cpu if approximate => self.affinity(),
-            Control::Pids if approximate => self.limit(Resource::Processes),
+            Control::Cpu if approximate => self.affinity(plan),
+            Control::Pids if approximate => self.limit(plan, Resource::Processes),
             Control::Memory => held(group, Controller::Memory),
             Control::Cpu => held(group, Controller::Cpu),
             Control::Pids => held(group, Controller::Pids),
-            Control::CpuTime if approximate => self.limit(Resource::Cpu),
+            Control::CpuTime if approximate => self.limit(plan, Resource::Cpu),
             Control::CpuTime => seen(group.is_some(), "summed by the supervisor from the cgroup"),
-            Control::OpenFiles => self.limit(Resource::OpenFiles),
-            Control::FileSize => self.limit(Resource::FileSize),
+            Control::OpenFiles => self.limit(plan, Resource::OpenFiles),
+            Control::FileSize => self.limit(plan, Resource::FileSize),
             Control::Disk => self.tmpfs_sizes(),
             Control::Output => seen(true, "captured and cut by the supervisor"),
             Control::WallTime => seen(true, "measured by the supervisor"),
@@ -335,7 +339,8 @@ impl Observed {
         seen(all, text.join(", "))
     }
 
-    fn limit(&self, resource: Resource) -> Seen {
+    /// A limit of each process: not above what the plan says.
+    fn limit(&self, plan: &Plan, resource: Resource) -> Seen {
         let name = match resource {
             Resource::Cpu => "Max cpu time",
             Resource::FileSize => "Max file size",
@@ -345,18 +350,39 @@ impl Observed {
         };
         match self.limits.lines().find(|line| line.starts_with(name)) {
             Some(line) => {
-                let words: Vec<_> = line.split_ascii_whitespace().collect();
-                let limited = words.get(words.len().saturating_sub(3)) != Some(&"unlimited");
-                seen(limited, words.join(" "))
+                // "Max cpu time   soft   hard   units", the name of one resource without units.
+                let values: Vec<_> = line
+                    .strip_prefix(name)
+                    .unwrap_or("")
+                    .split_ascii_whitespace()
+                    .collect();
+                let hard = values.get(1).and_then(|hard| hard.parse::<u64>().ok());
+                let planned = plan.rlimits.iter().find(|limit| limit.resource == resource);
+                let holds = hard.zip(planned).is_some_and(|(hard, p)| hard <= p.hard);
+                seen(holds, format!("{name} {}", values.join(" ")))
             }
             None => seen(false, format!("no `{name}` in /proc/PID/limits")),
         }
     }
 
-    fn affinity(&self) -> Seen {
+    fn affinity(&self, plan: &Plan) -> Seen {
         let list = self.status("Cpus_allowed_list");
-        seen(!list.is_empty(), format!("Cpus_allowed_list: {list}"))
+        let most = plan.limits.affinity_cpus.unwrap_or(0);
+        let count = count_cpus(list);
+        seen(
+            count.is_some_and(|count| count > 0 && count <= most),
+            format!("Cpus_allowed_list: {list}"),
+        )
     }
+}
+
+/// How many CPUs a list such as `0,4-7` names.
+fn count_cpus(list: &str) -> Option<u32> {
+    list.split(',').try_fold(0u32, |count, part| {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        let (first, last): (u32, u32) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
+        count.checked_add(last.checked_sub(first)?.checked_add(1)?)
+    })
 }
 
 fn held(group: Option<&SandboxGroup>, controller: Controller) -> Seen {
@@ -403,4 +429,30 @@ fn parse_interfaces(text: &str) -> Vec<String> {
         .filter_map(|line| line.split_once(':'))
         .map(|(name, _)| name.trim().to_owned())
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cpu_lists_are_counted() {
+        for (list, count) in [("0", Some(1)), ("0-3", Some(4)), ("0,4-7", Some(5))] {
+            assert_eq!(count_cpus(list), count, "{list}");
+        }
+        for list in ["", "x", "3-1", "0,,1"] {
+            assert_eq!(count_cpus(list), None, "{list}");
+        }
+    }
+
+    #[test]
+    fn mount_lines_are_read_and_nonsense_is_not() {
+        let line = "36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw,errors=continue";
+        let mount = parse_mount(line).unwrap();
+        assert_eq!(
+            (mount.target.as_str(), mount.kind.as_str(), mount.shared),
+            ("/mnt2", "ext3", true)
+        );
+        assert!(parse_mount("36 35 98:0 / /").is_none());
+    }
 }

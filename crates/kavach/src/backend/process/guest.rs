@@ -50,17 +50,16 @@ impl Guest for ProcessGuest {
         Box::pin(async move {
             match self.leaf.clone() {
                 Some(leaf) => {
-                    let _ = blocking(move || leaf.kill()).await??;
-                    // One that is not in its leaf must not outlive its limit either.
-                    let patience = Duration::from_secs(2);
+                    let killed = blocking(move || leaf.kill()).await;
+                    // Not killed (no descriptors left, say) or not in its leaf: it must not
+                    // outlive its limit. The end of the sandbox needs nothing that is not held.
+                    let patience = Duration::from_millis(500);
                     if tokio::time::timeout(patience, self.guest.wait())
                         .await
                         .is_err()
                     {
-                        tracing::warn!(
-                            "a command survived the kill of its group: ending the sandbox"
-                        );
-                        let _ = tokio::time::timeout(patience, self.agent.kill()).await;
+                        tracing::warn!(?killed, "a command survived its kill: ending the sandbox");
+                        self.agent.kill().await;
                     }
                     Ok(())
                 }

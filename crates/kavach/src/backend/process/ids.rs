@@ -63,7 +63,9 @@ impl Drop for IdRange {
 }
 
 /// Claims a range of `count` ids that no live sandbox has and no user was given.
-pub(super) fn claim(count: u32) -> Result<IdRange> {
+///
+/// `mapped` is what this process's own user namespace maps (uid_map).
+pub(super) fn claim(count: u32, mapped: &[crate::host::IdRange]) -> Result<IdRange> {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let failed = |op: &str, path: &Path, source| KavachError::HostIo {
         op: op.into(),
@@ -77,12 +79,13 @@ pub(super) fn claim(count: u32) -> Result<IdRange> {
         .create(directory)
         .map_err(|e| failed("make the directory of uid range locks", directory, e))?;
     let given = [read_subids("/etc/subuid"), read_subids("/etc/subgid")].concat();
-    let slots = (END - FIRST) / count.max(1);
+    let (lowest, end) = area(mapped, count);
+    let slots = (end.saturating_sub(lowest)) / count.max(1);
     // Processes begin at different slots, so that they seldom try a taken one.
     let offset = std::process::id().wrapping_mul(61);
     for _ in 0..slots {
         let slot = NEXT.fetch_add(1, Ordering::Relaxed).wrapping_add(offset) % slots;
-        let first = FIRST + slot * count;
+        let first = lowest + slot * count;
         if given
             .iter()
             .any(|(start, n)| overlaps((first.into(), count.into()), (*start, *n)))
@@ -104,6 +107,25 @@ pub(super) fn claim(count: u32) -> Result<IdRange> {
         required: format!("a free range of {count} uids"),
         found: format!("all {slots} ranges are in use by live sandboxes or given in /etc/subuid"),
         fix: "destroy sandboxes that are not needed".into(),
+    })
+}
+
+/// Where ranges may lie: the ids that nobody is given, or, in a container that maps fewer, the top
+/// of the largest block that is mapped, well above its own users.
+fn area(mapped: &[crate::host::IdRange], count: u32) -> (u32, u32) {
+    let holds = |range: &crate::host::IdRange, first: u32, end: u32| {
+        range.inside <= first && u64::from(range.inside) + u64::from(range.count) >= end.into()
+    };
+    if mapped.is_empty() || mapped.iter().any(|range| holds(range, FIRST, END)) {
+        return (FIRST, END);
+    }
+    let largest = mapped.iter().max_by_key(|range| range.count);
+    largest.map_or((FIRST, FIRST), |range| {
+        let end = range.inside.saturating_add(range.count);
+        let lowest = range.inside.max(2 * 65_536);
+        // Whole ranges, counted from the top.
+        let slots = end.saturating_sub(lowest) / count.max(1);
+        (end - slots * count, end)
     })
 }
 
@@ -199,6 +221,21 @@ mod tests {
         drop(copy);
         assert!(try_lock(&path).unwrap().is_some());
         fs::remove_file(path).unwrap();
+    }
+
+    #[test]
+    fn ranges_lie_in_what_is_mapped() {
+        let map = |inside, count| crate::host::IdRange {
+            inside,
+            outside: 0,
+            count,
+        };
+        assert_eq!(area(&[map(0, u32::MAX)], 65_536), (FIRST, END));
+        assert_eq!(
+            area(&[map(0, 1_000_000_000)], 65_536),
+            (1_000_000_000 - 15_256 * 65_536, 1_000_000_000)
+        );
+        assert_eq!(area(&[map(0, 65_536)], 65_536), (65_536, 65_536));
     }
 
     #[test]

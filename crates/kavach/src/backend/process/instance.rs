@@ -167,6 +167,10 @@ impl Instance for ProcessInstance {
         Box::pin(self.agent.ended())
     }
 
+    fn was_killed(&self) -> bool {
+        self.agent.was_killed()
+    }
+
     fn pausable(&self) -> Result<&dyn Pausable> {
         match &self.group {
             Some(group) if group.freezer_available() => Ok(self),

@@ -24,6 +24,7 @@ use crate::cgroup::limits::{CpuQuota, Limits};
 use crate::cgroup::name::Owner;
 use crate::cgroup::probe::CgroupSupport;
 use crate::error::{KavachError, Result};
+use crate::host::Host;
 use crate::plan::{LimitMechanism, Mapping, Plan};
 
 use instance::ProcessInstance;
@@ -32,17 +33,21 @@ use instance::ProcessInstance;
 #[derive(Debug)]
 pub(crate) struct ProcessDriver {
     cgroups: Arc<CgroupSupport>,
+    uid_map: Vec<crate::host::IdRange>,
 }
 
 impl ProcessDriver {
-    /// A driver on a host that offers these control groups.
-    pub(crate) const fn new(cgroups: Arc<CgroupSupport>) -> Self {
-        Self { cgroups }
+    /// A driver on this host.
+    pub(crate) fn new(host: &Host) -> Self {
+        Self {
+            cgroups: host.cgroups.clone(),
+            uid_map: host.facts.uid_map.clone(),
+        }
     }
 
     async fn build(&self, plan: &Plan, name: &SandboxName) -> Result<Started> {
         let range = match plan.mapping {
-            Mapping::Range { count } => Some(ids::claim(count)?),
+            Mapping::Range { count } => Some(ids::claim(count, &self.uid_map)?),
             Mapping::SelfSingle { .. } | Mapping::None => None,
         };
         let group = self.group(plan, name)?;

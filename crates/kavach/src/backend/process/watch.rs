@@ -3,8 +3,8 @@
 //!
 //! Memory is the sum of proportional set sizes over the processes of the sandbox's pid namespace
 //! and of what its tmpfs mounts hold; a mapped tmpfs file counts twice, never less than once. The
-//! filter denies memory that is mapped nowhere and in no file (memfds, System V segments). What a
-//! guest can hold in pipes and socket buffers is bounded by its open files. Between two looks a guest can exceed the limit by what it can touch in
+//! filter denies memory that is mapped nowhere and in no file (memfds, System V segments). What the
+//! kernel holds on a guest's behalf (pipes, socket buffers, page tables) is not seen. Between two looks a guest can exceed the limit by what it can touch in
 //! that time. That is why such a limit is called approximate.
 
 use std::fs;
