@@ -24,6 +24,8 @@ struct Observed {
     own_filters: u64,
     namespaces: BTreeMap<&'static str, (String, String)>,
     mounts: Vec<MountLine>,
+    /// Its root is another directory than this process's own.
+    root_differs: bool,
     limits: String,
     interfaces: Vec<String>,
     agent_owner: Option<u32>,
@@ -162,11 +164,17 @@ impl Observed {
                 Some((name, (link(&pid.to_string())?, link("self")?)))
             })
             .collect();
+        let root = |who: &str| {
+            let found = fs::metadata(format!("/proc/{who}/root/")).ok();
+            found.map(|meta| (meta.dev(), meta.ino()))
+        };
+        let roots = (root(&pid.to_string()), root("self"));
         let agent = rehearsal.pid().as_raw_nonzero();
         Ok(Self {
             status: parse_status(&file("status")?),
             own_filters: own_filters.unwrap_or(0),
             namespaces,
+            root_differs: matches!(roots, (Some(inside), Some(own)) if inside != own),
             mounts: file("mountinfo")?.lines().filter_map(parse_mount).collect(),
             limits: file("limits")?,
             interfaces: parse_interfaces(&file("net/dev").unwrap_or_default()),
@@ -180,11 +188,12 @@ impl Observed {
         let approximate = planned.expected == ControlState::Approximate;
         match planned.control {
             Control::SyscallFilter => self.filter(),
-            Control::FilesystemView => self.view(plan),
+            Control::FilesystemView => self.view(),
             Control::ReadOnlyRoot => match self.mount("/") {
+                // A host may have a read-only root of its own; that one is not what was asked.
                 Some(root) => seen(
-                    has_option(&root.options, "ro"),
-                    format!("mountinfo: / {}", root.options),
+                    self.own_root() && has_option(&root.options, "ro"),
+                    format!("mountinfo: / is {}, {}", root.kind, root.options),
                 ),
                 None => seen(false, "no mount at /"),
             },
@@ -226,15 +235,15 @@ impl Observed {
                 None => seen(false, "no /proc entry of the agent"),
             },
             Control::Memory if approximate => seen(true, "summed by the supervisor"),
-            Control::Cpu if approximate => self.affinity(),
-            Control::Pids if approximate => self.limit(Resource::Processes),
+            Control::Cpu if approximate => self.affinity(plan),
+            Control::Pids if approximate => self.limit(Resource::Processes, plan),
             Control::Memory => held(group, Controller::Memory),
             Control::Cpu => held(group, Controller::Cpu),
             Control::Pids => held(group, Controller::Pids),
-            Control::CpuTime if approximate => self.limit(Resource::Cpu),
+            Control::CpuTime if approximate => self.limit(Resource::Cpu, plan),
             Control::CpuTime => seen(group.is_some(), "summed by the supervisor from the cgroup"),
-            Control::OpenFiles => self.limit(Resource::OpenFiles),
-            Control::FileSize => self.limit(Resource::FileSize),
+            Control::OpenFiles => self.limit(Resource::OpenFiles, plan),
+            Control::FileSize => self.limit(Resource::FileSize, plan),
             Control::Disk => self.tmpfs_sizes(),
             Control::Output => seen(true, "captured and cut by the supervisor"),
             Control::WallTime => seen(true, "measured by the supervisor"),
@@ -282,18 +291,18 @@ impl Observed {
         self.mounts.iter().rev().find(|m| m.target == target)
     }
 
-    fn view(&self, plan: &Plan) -> Seen {
+    /// Whether the root is the sandbox's own: a tmpfs that is not the host's root, in a mount
+    /// namespace of its own.
+    fn own_root(&self) -> bool {
+        self.root_differs
+            && self.namespace("mnt").holds
+            && self.mount("/").is_some_and(|root| root.kind == "tmpfs")
+    }
+
+    /// A row of the view is there only where a private one was asked for: whatever the plan says,
+    /// nothing else is evidence of it.
+    fn view(&self) -> Seen {
         let shared = self.mounts.iter().filter(|m| m.shared).count();
-        let own = self.namespace("mnt");
-        if !plan.view.private_root {
-            return seen(
-                own.holds && shared == 0,
-                format!(
-                    "{} mounts of the caller's, none propagates back",
-                    self.mounts.len()
-                ),
-            );
-        }
         let root = self.mount("/").map_or("nothing", |m| m.kind.as_str());
         let writable_host = self.mounts.iter().filter(|m| {
             let writable = has_option(&m.options, "rw");
@@ -302,7 +311,7 @@ impl Observed {
         });
         let writable: Vec<_> = writable_host.map(|m| m.target.clone()).collect();
         seen(
-            own.holds && root == "tmpfs" && shared == 0 && writable.is_empty(),
+            self.own_root() && shared == 0 && writable.is_empty(),
             format!(
                 "mountinfo: / is {root}, {} mounts, {shared} shared with the host, writable host \
                  mounts: {}",
@@ -327,7 +336,8 @@ impl Observed {
                 (m.target.clone(), size)
             })
             .collect();
-        let all = !sizes.is_empty() && sizes.iter().all(|(_, size)| size.is_some());
+        let all =
+            self.own_root() && !sizes.is_empty() && sizes.iter().all(|(_, size)| size.is_some());
         let text: Vec<_> = sizes
             .iter()
             .map(|(t, s)| format!("{t} {}", s.unwrap_or("unlimited")))
@@ -335,7 +345,9 @@ impl Observed {
         seen(all, text.join(", "))
     }
 
-    fn limit(&self, resource: Resource) -> Seen {
+    /// The limit is there, and is no more than was planned.
+    fn limit(&self, resource: Resource, plan: &Plan) -> Seen {
+        let planned = plan.rlimits.iter().find(|l| l.resource == resource);
         let name = match resource {
             Resource::Cpu => "Max cpu time",
             Resource::FileSize => "Max file size",
@@ -345,18 +357,39 @@ impl Observed {
         };
         match self.limits.lines().find(|line| line.starts_with(name)) {
             Some(line) => {
+                let rest = line.strip_prefix(name).unwrap_or_default();
+                let mut values = rest.split_ascii_whitespace();
+                // "unlimited" is no number.
+                let mut next = || values.next().and_then(|v| v.parse::<u64>().ok());
+                let (soft, hard) = (next(), next());
+                let holds = match (planned, soft, hard) {
+                    (Some(most), Some(soft), Some(hard)) => soft <= most.soft && hard <= most.hard,
+                    _ => false,
+                };
                 let words: Vec<_> = line.split_ascii_whitespace().collect();
-                let limited = words.get(words.len().saturating_sub(3)) != Some(&"unlimited");
-                seen(limited, words.join(" "))
+                seen(holds, words.join(" "))
             }
             None => seen(false, format!("no `{name}` in /proc/PID/limits")),
         }
     }
 
-    fn affinity(&self) -> Seen {
+    fn affinity(&self, plan: &Plan) -> Seen {
         let list = self.status("Cpus_allowed_list");
-        seen(!list.is_empty(), format!("Cpus_allowed_list: {list}"))
+        let holds = match (plan.limits.affinity_cpus, count_cpus(list)) {
+            (Some(most), Some(count)) => (1..=most).contains(&count),
+            _ => false,
+        };
+        seen(holds, format!("Cpus_allowed_list: {list}"))
     }
+}
+
+/// How many CPUs a list such as `0-3,8` names.
+fn count_cpus(list: &str) -> Option<u32> {
+    list.split(',').try_fold(0u32, |sum, part| {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        let (first, last): (u32, u32) = (first.parse().ok()?, last.parse().ok()?);
+        sum.checked_add(last.checked_sub(first)?.checked_add(1)?)
+    })
 }
 
 fn held(group: Option<&SandboxGroup>, controller: Controller) -> Seen {
@@ -404,3 +437,6 @@ fn parse_interfaces(text: &str) -> Vec<String> {
         .map(|(name, _)| name.trim().to_owned())
         .collect()
 }
+
+#[cfg(test)]
+mod tests;
