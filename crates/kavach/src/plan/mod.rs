@@ -71,7 +71,7 @@ fn plan_process(spec: &Spec, host: &HostFacts) -> Result<Plan> {
     settle_view(&mut settler, spec, &view)?;
     let landlock = landlock::plan(spec, host, &isolation, &view, &mut settler)?;
     let has_filter = settler.holds(Control::SyscallFilter);
-    let (limits, rlimits) = limits::plan(spec, host, isolation.mapping, has_filter, &mut settler)?;
+    let (limits, rlimits) = limits::plan(spec, host, &isolation, has_filter, &mut settler)?;
 
     settler.settle(Control::Capabilities, "none", || {
         Outcome::held("all five capability sets emptied")
@@ -155,7 +155,7 @@ fn plan_noop(spec: &Spec, host: &HostFacts) -> Result<Plan> {
         identity,
         namespaces: NamespacePlan::default(),
         mapping: Mapping::None,
-        view: view::host(false),
+        view: view::untouched(),
         network: Network::On,
         syscall_filter: None,
         landlock: None,

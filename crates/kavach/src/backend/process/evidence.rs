@@ -13,10 +13,11 @@ use crate::agent::Rehearsal;
 use crate::backend::Backend;
 use crate::cgroup::Controller;
 use crate::cgroup::group::SandboxGroup;
+use crate::cgroup::layout::unescape;
 use crate::control::{Control, ControlState, Requirement};
 use crate::enforcement::{EnforcementReport, EnforcementRow};
 use crate::error::{KavachError, Result};
-use crate::plan::{LimitMechanism, Plan, PlannedControl, Resource};
+use crate::plan::{LimitMechanism, MountStep, Plan, PlannedControl, Resource};
 
 /// What was read about the rehearsing process.
 struct Observed {
@@ -144,7 +145,9 @@ impl Observed {
         let pid = pid.as_raw_nonzero();
         let file = |name: &str| {
             let path = format!("/proc/{pid}/{name}");
-            fs::read_to_string(&path).map_err(|source| KavachError::HostIo {
+            // A mount point may have any bytes in its name.
+            let read = fs::read(&path).map(|text| String::from_utf8_lossy(&text).into_owned());
+            read.map_err(|source| KavachError::HostIo {
                 op: "read the evidence of a sandbox".into(),
                 path: path.into(),
                 source,
@@ -237,11 +240,16 @@ impl Observed {
             Control::Memory if approximate => seen(true, "summed by the supervisor"),
             Control::Cpu if approximate => self.affinity(plan),
             Control::Pids if approximate => self.limit(Resource::Processes, plan),
-            Control::Memory => held(group, Controller::Memory),
-            Control::Cpu => held(group, Controller::Cpu),
-            Control::Pids => held(group, Controller::Pids),
+            Control::Memory => self.held(group, Controller::Memory, plan),
+            Control::Cpu => self.held(group, Controller::Cpu, plan),
+            Control::Pids => self.held(group, Controller::Pids, plan),
             Control::CpuTime if approximate => self.limit(Resource::Cpu, plan),
-            Control::CpuTime => seen(group.is_some(), "summed by the supervisor from the cgroup"),
+            Control::CpuTime => match self.writable_cgroups(plan) {
+                open if open.is_empty() => {
+                    seen(group.is_some(), "summed by the supervisor from the cgroup")
+                }
+                open => seen(false, format!("writable inside: {}", open.join(" "))),
+            },
             Control::OpenFiles => self.limit(Resource::OpenFiles, plan),
             Control::FileSize => self.limit(Resource::FileSize, plan),
             Control::Disk => self.tmpfs_sizes(),
@@ -373,6 +381,33 @@ impl Observed {
         }
     }
 
+    /// A limit as the kernel has it, in a group that the guest cannot write itself out of.
+    fn held(&self, group: Option<&SandboxGroup>, controller: Controller, plan: &Plan) -> Seen {
+        let open = self.writable_cgroups(plan);
+        if !open.is_empty() {
+            return seen(false, format!("writable inside: {}", open.join(" ")));
+        }
+        let evidence: Vec<_> = group
+            .iter()
+            .flat_map(|g| g.evidence())
+            .filter(|e| e.controller == controller)
+            .map(|e| e.mechanism.clone())
+            .collect();
+        seen(!evidence.is_empty(), evidence.join(", "))
+    }
+
+    /// The mounts of control groups that the plan makes read-only and that are not.
+    fn writable_cgroups(&self, plan: &Plan) -> Vec<&str> {
+        let planned = plan.view.mounts.iter().filter_map(|step| match step {
+            MountStep::ReadOnlyRemount { target } => self.mount(&target.to_string_lossy()),
+            _ => None,
+        });
+        planned
+            .filter(|m| m.kind.starts_with("cgroup") && !has_option(&m.options, "ro"))
+            .map(|m| m.target.as_str())
+            .collect()
+    }
+
     fn affinity(&self, plan: &Plan) -> Seen {
         let list = self.status("Cpus_allowed_list");
         let holds = match (plan.limits.affinity_cpus, count_cpus(list)) {
@@ -392,16 +427,6 @@ fn count_cpus(list: &str) -> Option<u32> {
     })
 }
 
-fn held(group: Option<&SandboxGroup>, controller: Controller) -> Seen {
-    let evidence: Vec<_> = group
-        .iter()
-        .flat_map(|g| g.evidence())
-        .filter(|e| e.controller == controller)
-        .map(|e| e.mechanism.clone())
-        .collect();
-    seen(!evidence.is_empty(), evidence.join(", "))
-}
-
 fn has_option(options: &str, option: &str) -> bool {
     options.split(',').any(|o| o == option)
 }
@@ -416,7 +441,9 @@ fn parse_status(text: &str) -> BTreeMap<String, String> {
 fn parse_mount(line: &str) -> Option<MountLine> {
     let (own, of_super) = line.split_once(" - ")?;
     let mut fields = own.split(' ').skip(4);
-    let (target, options) = (fields.next()?.to_owned(), fields.next()?.to_owned());
+    let target = unescape(fields.next()?.as_bytes());
+    let target = String::from_utf8_lossy(&target).into_owned();
+    let options = fields.next()?.to_owned();
     let shared = fields.any(|tag| tag.starts_with("shared:") || tag.starts_with("master:"));
     let mut of_super = of_super.splitn(3, ' ');
     let kind = of_super.next()?.to_owned();

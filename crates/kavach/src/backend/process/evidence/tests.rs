@@ -141,3 +141,38 @@ fn lists_of_cpus_are_counted() {
         assert_eq!(count_cpus(wrong), None, "{wrong:?}");
     }
 }
+
+#[test]
+fn a_cgroup_limit_counts_only_where_the_guest_cannot_write_itself_out() {
+    let mut policy = SandboxPolicy::minimal();
+    policy.limits.cpu_time_ms = Some(1000);
+    policy.limits.memory_mb = Some(64);
+    let mut host = HostFacts::modern_root();
+    host.cgroup_mounts = vec!["/sys/fs/cgroup".into(), "/srv/a b".into()];
+    let plan = plan_of(policy, &host);
+    // The same place twice: the later mount lies over the earlier.
+    let text = |first: &str, second: &str| {
+        format!(
+            "{HOST}40 30 0:60 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw\n\
+             41 30 0:61 / /srv/a\\040b rw,nosuid - cgroup cgroup rw,memory\n\
+             50 40 0:60 / /sys/fs/cgroup {first},nosuid - cgroup2 cgroup2 rw\n\
+             51 41 0:61 / /srv/a\\040b {second},nosuid - cgroup cgroup rw,memory\n"
+        )
+    };
+    let open = |first, second| {
+        let seen = observed(&text(first, second));
+        let open = seen.writable_cgroups(&plan);
+        open.into_iter().map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert!(open("ro", "ro").is_empty());
+    assert_eq!(open("rw", "ro"), ["/sys/fs/cgroup"]);
+    assert_eq!(open("ro", "rw"), ["/srv/a b"]);
+    let seen = observed(&text("ro", "rw"));
+    for control in [Control::Memory, Control::CpuTime] {
+        let look = seen.look(plan.control(control).unwrap(), &plan, None);
+        assert!(
+            !look.holds && look.evidence.contains("/srv/a b"),
+            "{control}"
+        );
+    }
+}
