@@ -277,7 +277,8 @@ fn a_limit_is_refused_where_the_guest_could_write_itself_out_of_its_group() {
     policy.namespaces.pid = false;
     let host = HostFacts::modern_root();
     plan(&spec(policy.clone()), &host).unwrap();
-    let limits: [(Control, fn(&mut SandboxPolicy)); 4] = [
+    type Set = fn(&mut SandboxPolicy);
+    let limits: [(Control, Set); 4] = [
         (Control::Memory, |p| p.limits.memory_mb = Some(64)),
         (Control::Pids, |p| p.limits.pids = Some(64)),
         (Control::Cpu, |p| p.limits.cpus = Some(1.0)),
