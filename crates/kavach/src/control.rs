@@ -186,7 +186,8 @@ pub enum Requirement {
     Required,
     /// If it cannot be enforced here, the loss is recorded and costs its points.
     Preferred,
-    /// Not asked for, whatever the rest of the policy says.
+    /// Not asked for, whatever the rest of the policy says. Refused for a control that another
+    /// one, still asked for, needs: a private view without its namespaces is no view.
     Off,
 }
 

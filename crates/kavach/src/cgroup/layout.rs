@@ -100,6 +100,19 @@ impl Layout {
     }
 }
 
+/// Every place at which a hierarchy of either version is mounted, each once, whatever part of it
+/// is mounted there and with whatever controllers.
+///
+/// # Errors
+/// [`LayoutError`] where the file is too large or malformed.
+pub(crate) fn mount_points(mountinfo: &[u8]) -> Result<Vec<PathBuf>, LayoutError> {
+    let mounts = parse_mounts(mountinfo)?;
+    let mut points: Vec<_> = mounts.into_iter().map(|raw| raw.mount).collect();
+    points.sort_unstable();
+    points.dedup();
+    Ok(points)
+}
+
 /// Parses `cgroup.controllers` or `cgroup.subtree_control`; names that kavach
 /// does not use are skipped.
 pub(crate) fn parse_controllers(text: &str) -> Vec<Controller> {
@@ -269,7 +282,7 @@ fn to_path(bytes: Vec<u8>) -> PathBuf {
 
 /// Undoes the kernel's octal escapes (space, tab, newline, backslash, hash).
 /// Anything that is no escape stands for itself.
-fn unescape(field: &[u8]) -> Vec<u8> {
+pub(crate) fn unescape(field: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(field.len());
     let mut rest = field;
     while let Some((&byte, tail)) = rest.split_first() {

@@ -214,3 +214,16 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn every_mount_point_is_listed_once_whatever_it_holds() {
+    let text = "40 31 0:37 / /sys/fs/cgroup/systemd rw - cgroup cgroup rw,name=systemd\n\
+         41 31 0:38 /part /srv/a\\040b\\134c ro - cgroup2 cgroup2 rw\n\
+         42 31 0:38 / /srv/a\\040b\\134c rw - cgroup2 cgroup2 rw\n\
+         43 31 0:39 / /tmp rw - tmpfs cgroup rw\n";
+    assert_eq!(
+        mount_points(text.as_bytes()).unwrap(),
+        [r"/srv/a b\c", "/sys/fs/cgroup/systemd"].map(PathBuf::from)
+    );
+    assert!(mount_points(b"1 2 3\n").is_err());
+}

@@ -184,6 +184,10 @@ pub struct HostFacts {
     pub seccomp_filter: bool,
     /// Control groups that can be used.
     pub cgroups: CgroupFacts,
+    /// Where control group hierarchies are mounted, as far as this process can reach. A guest
+    /// that sees the host's files gets them read-only: whoever may write a `cgroup.procs` may
+    /// leave the group that holds its limits and by which it is killed.
+    pub cgroup_mounts: Vec<PathBuf>,
     /// CPUs that this process may run on.
     pub nproc: u32,
     /// Bytes of a memory page.

@@ -65,6 +65,7 @@ impl HostFacts {
             landlock_reason: String::new(),
             seccomp_filter: true,
             cgroups: CgroupFacts::all(ControllerFacts::Usable(CgroupVersion::V2)),
+            cgroup_mounts: vec!["/sys/fs/cgroup".into()],
             nproc: 8,
             page_size: 4096,
             kvm: Availability::Yes,

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Access, access};
 
 use super::{Availability, CgroupFacts, HostFacts, IdRange, PathKind};
+use crate::cgroup::layout::{LARGEST_MOUNTINFO, mount_points};
 use crate::plan::{SYSTEM_PATHS, is_public_etc, public_etc_names};
 
 /// Longest small file that is read; those of /proc and /sys are far shorter.
@@ -41,6 +42,7 @@ pub(super) fn without_cgroups() -> HostFacts {
         landlock_reason,
         seccomp_filter: Path::new("/proc/sys/kernel/seccomp/actions_avail").exists(),
         cgroups: CgroupFacts::none("control groups were not looked at", "probe them"),
+        cgroup_mounts: cgroup_mounts(),
         nproc: nproc(),
         page_size: u64::try_from(rustix::param::page_size()).unwrap_or(4096),
         kvm: kvm(),
@@ -171,6 +173,25 @@ fn landlock() -> (u32, String) {
     }
 }
 
+/// Where control groups are mounted. Empty where the list cannot be read: then the module of
+/// control groups, which reads the same file, finds none to use either.
+fn cgroup_mounts() -> Vec<PathBuf> {
+    use io::Read as _;
+    let mut text = Vec::new();
+    let most = u64::try_from(LARGEST_MOUNTINFO).unwrap_or(u64::MAX);
+    let read = fs::File::open("/proc/self/mountinfo")
+        // One more, so that a longer file is seen to be too long.
+        .and_then(|file| file.take(most.saturating_add(1)).read_to_end(&mut text));
+    let mut mounts = match read {
+        Ok(_) => mount_points(&text).unwrap_or_default(),
+        Err(_) => Vec::new(),
+    };
+    // Below a directory that this process may not search, the guest, who has no more rights, can
+    // reach nothing; and the agent could not cover it.
+    mounts.retain(|mount| !matches!(kind_of(mount), PathKind::Unreadable(_)));
+    mounts
+}
+
 /// CPUs that this process may run on.
 fn nproc() -> u32 {
     std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(u32::MAX))
@@ -280,6 +301,18 @@ mod tests {
         assert_eq!(facts.kind(Path::new("/etc")), &PathKind::Directory);
         assert_eq!(facts.kind(Path::new("/dev/null")), &PathKind::Special);
         assert_eq!(facts.kind(Path::new("/nonexistent/x")), &PathKind::Missing);
+    }
+
+    #[test]
+    fn every_mounted_hierarchy_is_found() {
+        let text = fs::read_to_string("/proc/self/mountinfo").unwrap();
+        let count = text
+            .lines()
+            .filter(|l| l.contains(" - cgroup ") || l.contains(" - cgroup2 "))
+            .count();
+        let found = probe().cgroup_mounts;
+        assert_eq!(found.len(), count, "{found:?}");
+        assert!(found.iter().all(|mount| mount.is_dir()), "{found:?}");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Namespaces and user ids.
 
 use super::settle::{Outcome, Settler};
-use super::{Mapping, NamespacePlan, wants_private};
+use super::{Mapping, NamespacePlan};
 use crate::config::Spec;
 use crate::control::Control;
 use crate::error::Result;
@@ -80,13 +80,28 @@ pub(super) fn plan(spec: &Spec, host: &HostFacts, settler: &mut Settler<'_>) -> 
             _ => Outcome::held(format!("clone({flag})")),
         })?;
     }
+    // From here on each row stands on the rows it needs, not on what the host could give: a
+    // policy that contradicts itself never gets as far, and would be refused here too.
+    let own_network = settler.holds(Control::NetworkNamespace);
     settler.settle(Control::Network, "off", || match &lack {
+        _ if own_network => Outcome::held("a network namespace with nothing but its loopback"),
         Some(lack) if !can_others => lack.outcome(),
-        _ => Outcome::held("a network namespace with nothing but its loopback"),
+        _ => Outcome::missing(
+            "a network namespace of the sandbox's own",
+            "the host's",
+            "ask for `network_namespace` too",
+        ),
     })?;
+    // A private root is made of mounts and shows a /proc of its own.
+    let own_mounts = settler.holds(Control::MountNamespace) && settler.holds(Control::PidNamespace);
     settler.settle(Control::FilesystemView, "private", || match &lack {
+        _ if own_mounts => Outcome::held("pivot_root into a tmpfs of the sandbox's own"),
         Some(lack) if !can_others => lack.outcome(),
-        _ => Outcome::held("pivot_root into a tmpfs of the sandbox's own"),
+        _ => Outcome::missing(
+            "mount and pid namespaces of the sandbox's own",
+            "the host's",
+            "ask for `mount_namespace` and `pid_namespace` too",
+        ),
     })?;
 
     let namespaces = NamespacePlan {
@@ -98,11 +113,7 @@ pub(super) fn plan(spec: &Spec, host: &HostFacts, settler: &mut Settler<'_>) -> 
         uts: settler.holds(Control::UtsNamespace),
         cgroup: settler.holds(Control::CgroupNamespace),
     };
-    // A private root is made of mounts and shows a /proc of its own.
-    let private_view = wants_private(spec)
-        && settler.holds(Control::FilesystemView)
-        && namespaces.mount
-        && namespaces.pid;
+    let private_view = settler.holds(Control::FilesystemView);
     let (mapping, uid, gid) = match (user, host.can_map_range(RANGE)) {
         (false, _) => (Mapping::None, host.euid, host.egid),
         (true, true) => (Mapping::Range { count: RANGE }, GUEST_ID, GUEST_ID),

@@ -1,11 +1,12 @@
 //! Limits of the tree and of each process, each with what holds it.
 
+use super::isolation::Isolation;
 use super::settle::{Lack, Outcome, Settler};
-use super::{LimitMechanism, LimitsPlan, Mapping, PlannedLimit, Resource, Rlimit};
+use super::{LimitMechanism, LimitsPlan, Mapping, PlannedLimit, Resource, Rlimit, view};
 use crate::config::Spec;
 use crate::control::{Control, ControlState};
 use crate::error::Result;
-use crate::host::{CgroupVersion, ControllerFacts, HostFacts};
+use crate::host::{CgroupFacts, CgroupVersion, ControllerFacts, HostFacts};
 
 /// The agent counts among its guest's processes where the two share an id.
 const AGENT_PROCESSES: u64 = 1;
@@ -13,13 +14,13 @@ const AGENT_PROCESSES: u64 = 1;
 pub(super) fn plan(
     spec: &Spec,
     host: &HostFacts,
-    mapping: Mapping,
+    isolation: &Isolation,
     has_filter: bool,
     settler: &mut Settler<'_>,
 ) -> Result<(LimitsPlan, Vec<Rlimit>)> {
     let limits = &spec.policy.limits;
-    let cgroups = &host.cgroups;
-    let own_users = mapping != Mapping::None;
+    let cgroups = &cgroups(isolation, host);
+    let own_users = isolation.mapping != Mapping::None;
     let mut out = LimitsPlan::default();
     // A core file would hold the guest's memory and land wherever core_pattern says, which is
     // the host's.
@@ -144,6 +145,17 @@ pub(super) fn plan(
         });
     }
     Ok((out, rlimits))
+}
+
+/// The control groups that would hold this guest: none, if it could write itself out of them.
+fn cgroups(isolation: &Isolation, host: &HostFacts) -> CgroupFacts {
+    if view::keeps_cgroups(isolation, host) {
+        return host.cgroups.clone();
+    }
+    CgroupFacts::none(
+        "the guest has the caller's id and could write itself out of its control group",
+        "give it a mount namespace (namespaces.mount = true), in which it can only read them",
+    )
 }
 
 /// The limit, unless its control is switched off.

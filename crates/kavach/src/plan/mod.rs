@@ -27,7 +27,7 @@ use crate::config::Spec;
 use crate::control::Control;
 use crate::error::{KavachError, Result};
 use crate::host::HostFacts;
-use crate::policy::{Network, View};
+use crate::policy::Network;
 use settle::{Outcome, Settler};
 
 /// Where programs are looked for inside; the usual one of Debian's root.
@@ -71,7 +71,7 @@ fn plan_process(spec: &Spec, host: &HostFacts) -> Result<Plan> {
     settle_view(&mut settler, spec, &view)?;
     let landlock = landlock::plan(spec, host, &isolation, &view, &mut settler)?;
     let has_filter = settler.holds(Control::SyscallFilter);
-    let (limits, rlimits) = limits::plan(spec, host, isolation.mapping, has_filter, &mut settler)?;
+    let (limits, rlimits) = limits::plan(spec, host, &isolation, has_filter, &mut settler)?;
 
     settler.settle(Control::Capabilities, "none", || {
         Outcome::held("all five capability sets emptied")
@@ -92,7 +92,7 @@ fn plan_process(spec: &Spec, host: &HostFacts) -> Result<Plan> {
         .map(|profile| FilterPlan {
             profile: profile.clone(),
             options: FilterOptions {
-                network: policy.network == Network::On,
+                network: !policy.asks_for(Control::Network),
                 deny_memfd: is_approximate(limits.memory_bytes),
                 deny_unix_sockets: private && !policy.filesystem.read.is_empty(),
                 pin_cpus: is_approximate(limits.cpus),
@@ -155,7 +155,7 @@ fn plan_noop(spec: &Spec, host: &HostFacts) -> Result<Plan> {
         identity,
         namespaces: NamespacePlan::default(),
         mapping: Mapping::None,
-        view: view::host(false),
+        view: view::untouched(),
         network: Network::On,
         syscall_filter: None,
         landlock: None,
@@ -277,9 +277,4 @@ fn environment(identity: &Identity) -> Vec<(String, String)> {
 
 fn is_approximate<T>(limit: Option<PlannedLimit<T>>) -> bool {
     limit.is_some_and(|l| l.mechanism == LimitMechanism::Approximate)
-}
-
-/// Whether the policy asks for the private view.
-fn wants_private(spec: &Spec) -> bool {
-    spec.policy.filesystem.view == View::Private && spec.policy.asks_for(Control::FilesystemView)
 }

@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::isolation::Isolation;
-use super::{Identity, MountStep, Owner, ViewPlan, etc};
+use super::{Identity, Mapping, MountStep, Owner, ViewPlan, etc};
 use crate::config::Spec;
 use crate::control::Control;
 use crate::error::{KavachError, Result};
@@ -72,9 +72,7 @@ pub(super) fn plan(
         check_present(&format!("filesystem.read[{index}]"), path, host)?;
     }
     if !isolation.private_view {
-        return Ok(self::host(
-            isolation.namespaces.pid && isolation.namespaces.mount,
-        ));
+        return Ok(self::host(isolation, host));
     }
     let fs = &spec.policy.filesystem;
     let network = if isolation.namespaces.network {
@@ -97,19 +95,45 @@ pub(super) fn plan(
     })
 }
 
-/// The host's own files; with a new proc where the processes are not the host's.
-pub(super) fn host(new_proc: bool) -> ViewPlan {
-    let proc = MountStep::Proc {
-        target: "/proc".into(),
-        hidepid: 0,
-    };
+/// The host's own files, with nothing mounted over them.
+pub(super) fn untouched() -> ViewPlan {
     ViewPlan {
         private_root: false,
         root_size_bytes: 0,
         root_inodes: 0,
-        mounts: if new_proc { vec![proc] } else { Vec::new() },
+        mounts: Vec::new(),
         read_only_root: false,
     }
+}
+
+/// The host's own files, with what would undo the sandbox taken out: a new proc where the
+/// processes are not the host's, and control groups that can only be read. A guest with the
+/// caller's id owns their files, and would write itself out of its limits and of the group by
+/// which it is killed.
+fn host(isolation: &Isolation, host: &HostFacts) -> ViewPlan {
+    let mut view = untouched();
+    if !isolation.namespaces.mount {
+        return view;
+    }
+    if isolation.namespaces.pid {
+        view.mounts.push(MountStep::Proc {
+            target: "/proc".into(),
+            hidepid: 0,
+        });
+    }
+    let read_only = host.cgroup_mounts.iter().cloned();
+    view.mounts
+        .extend(read_only.map(|target| MountStep::ReadOnlyRemount { target }));
+    view
+}
+
+/// Whether the guest cannot write the files of control groups, so that they hold it.
+pub(super) fn keeps_cgroups(isolation: &Isolation, host: &HostFacts) -> bool {
+    isolation.private_view
+        || isolation.namespaces.mount
+        // Ids that own nothing on the host.
+        || matches!(isolation.mapping, Mapping::Range { .. })
+        || host.cgroup_mounts.is_empty()
 }
 
 /// Programs and libraries.

@@ -95,7 +95,10 @@ pub struct SyscallFilter {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum View {
-    /// The caller's own, with the caller's rights. Hides nothing and protects nothing.
+    /// The caller's own, with the caller's rights. Hides nothing and protects nothing: what
+    /// the caller may ask of a daemon by a socket in it (to run a program outside every limit,
+    /// too) the guest may ask as well. Control groups alone are shown read-only, where the
+    /// sandbox has a mount namespace.
     Host,
     /// A root of the sandbox's own: system directories read-only, a made-up `/etc`, capped
     /// scratch directories, and the read paths.

@@ -29,6 +29,61 @@ pub(crate) const MAX_MS: u64 = 366 * 24 * 3600 * 1000;
 /// Longest policy name.
 const MAX_NAME: usize = 128;
 
+/// A control that is nothing without another.
+struct Need {
+    control: Control,
+    /// What in a policy asks for it.
+    asked_by: &'static str,
+    needs: Control,
+    fix: &'static str,
+}
+
+const NEEDS: [Need; 7] = [
+    Need {
+        control: Control::FilesystemView,
+        asked_by: "filesystem.view = \"private\"",
+        needs: Control::MountNamespace,
+        fix: "a private view is made of mounts: keep the namespace, or use the host view",
+    },
+    Need {
+        control: Control::FilesystemView,
+        asked_by: "filesystem.view = \"private\"",
+        needs: Control::PidNamespace,
+        fix: "its /proc would show the host's processes: keep the namespace, or use the host view",
+    },
+    Need {
+        control: Control::PidNamespace,
+        asked_by: "namespaces.pid = true",
+        needs: Control::MountNamespace,
+        fix: "a pid namespace needs a /proc of its own: keep both, or neither",
+    },
+    Need {
+        control: Control::ReadOnlyRoot,
+        asked_by: "filesystem.read_only_root = true",
+        needs: Control::FilesystemView,
+        fix: "the host's own root cannot be made read-only for the guest: keep the view, or \
+              leave read_only_root out",
+    },
+    Need {
+        control: Control::Disk,
+        asked_by: "filesystem.view = \"private\", whose scratch directories have a quota",
+        needs: Control::FilesystemView,
+        fix: "for the host's own files, say so: filesystem.view = \"host\"",
+    },
+    Need {
+        control: Control::Network,
+        asked_by: "network = \"off\"",
+        needs: Control::NetworkNamespace,
+        fix: "only a namespace of its own keeps the network away: keep it, or set network = \"on\"",
+    },
+    Need {
+        control: Control::NetworkNamespace,
+        asked_by: "network = \"off\"",
+        needs: Control::Network,
+        fix: "for the host's network, say so: network = \"on\"",
+    },
+];
+
 impl SandboxPolicy {
     /// Checks every value against its range and form. Touches no file.
     ///
@@ -48,7 +103,7 @@ impl SandboxPolicy {
             check_profile(profile)?;
         }
         self.validate_filesystem()?;
-        self.validate_namespaces()?;
+        self.validate_needs()?;
         self.validate_limits()?;
         for control in &self.accept_approximate {
             if !control.may_be_approximate() {
@@ -82,7 +137,7 @@ impl SandboxPolicy {
         range("filesystem.tmp_mb", fs.tmp_mb, 1, MAX_MB)?;
         range("filesystem.tmp_inodes", fs.tmp_inodes, 16, 1 << 32)?;
         range("filesystem.shm_mb", fs.shm_mb, 1, MAX_MB)?;
-        if fs.view == View::Host && fs.read_only_root {
+        if fs.view == View::Host && self.asks_for(Control::ReadOnlyRoot) {
             return Err(KavachError::invalid(
                 "filesystem.read_only_root",
                 "the host's own root cannot be made read-only for the guest",
@@ -115,33 +170,38 @@ impl SandboxPolicy {
         Ok(())
     }
 
-    fn validate_namespaces(&self) -> Result<()> {
-        let (ns, private) = (&self.namespaces, self.filesystem.view == View::Private);
-        if private && !ns.mount {
+    /// Refuses a control that is asked for and needs another that is not.
+    ///
+    /// Without this check a plan could only leave out what cannot be built, and a private view
+    /// without mounts of its own is the host's: silence would turn one line of a policy,
+    /// `requirements.pid_namespace = "off"`, into a guest that sees every file.
+    fn validate_needs(&self) -> Result<()> {
+        for need in &NEEDS {
+            if !self.asks_for(need.control) || self.asks_for(need.needs) {
+                continue;
+            }
+            let (field, value) = self.switched_off(need.needs);
             return Err(KavachError::invalid(
-                "namespaces.mount",
-                "false, with a private filesystem view",
-                "true",
-                "a private view is made of mounts: keep the namespace, or use the host view",
-            ));
-        }
-        if private && !ns.pid {
-            return Err(KavachError::invalid(
-                "namespaces.pid",
-                "false, with a private filesystem view",
-                "true",
-                "its /proc would show the host's processes: keep the namespace, or use the host view",
-            ));
-        }
-        if ns.pid && !ns.mount {
-            return Err(KavachError::invalid(
-                "namespaces.mount",
-                "false, with a pid namespace",
-                "true",
-                "a pid namespace needs a /proc of its own: keep both, or neither",
+                field,
+                format!("{value}, with {}", need.asked_by),
+                "both, or neither",
+                need.fix,
             ));
         }
         Ok(())
+    }
+
+    /// The field that keeps a control from being asked for, and its value.
+    fn switched_off(&self, control: Control) -> (String, &'static str) {
+        if self.requirement(control) == Requirement::Off {
+            return (format!("requirements.{control}"), "\"off\"");
+        }
+        match control {
+            Control::MountNamespace => ("namespaces.mount".into(), "false"),
+            Control::PidNamespace => ("namespaces.pid".into(), "false"),
+            Control::FilesystemView => ("filesystem.view".into(), "\"host\""),
+            other => (other.to_string(), "not asked for"),
+        }
     }
 
     fn validate_limits(&self) -> Result<()> {

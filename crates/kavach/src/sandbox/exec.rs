@@ -17,6 +17,7 @@ use crate::audit::AuditKind;
 use crate::backend::{Guest, Launch};
 use crate::command::{Command, Stdin, set_env};
 use crate::error::{KavachError, Result};
+use crate::lifecycle::SandboxState;
 use crate::plan::Resource;
 use crate::policy::OnOutput;
 use crate::result::{ExecResult, Termination};
@@ -325,11 +326,18 @@ async fn launch_streaming(
     let (stdout, out) = pipe()?;
     let (stderr, err) = pipe()?;
     let launched = launch(core, command, [stdin, out, err], w).await?;
-    let guest = launched.map_err(|termination| KavachError::Setup {
-        step: "start a command".into(),
-        on: command.get_program().to_string_lossy().into_owned(),
-        source: io::Error::new(io::ErrorKind::TimedOut, termination.to_string()),
-        fix: Some("another process of the sandbox may have stopped it".into()),
+    let guest = launched.map_err(|termination| match termination {
+        // By the end of the sandbox, or by a caller who no longer waits for this answer.
+        Termination::Killed => KavachError::NotRunning {
+            state: SandboxState::Stopped,
+            act: "start a command",
+        },
+        other => KavachError::Setup {
+            step: "start a command".into(),
+            on: command.get_program().to_string_lossy().into_owned(),
+            source: io::Error::new(io::ErrorKind::TimedOut, other.to_string()),
+            fix: Some("another process of the sandbox may have stopped it".into()),
+        },
     })?;
     Ok((
         guest,

@@ -2,6 +2,7 @@
 #include "guest.h"
 #include <pthread.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/time.h>
 #include <time.h>
@@ -141,12 +142,43 @@ ACT(ticks) {
     forever();
 }
 
+/* --- out of the control group that holds it --- */
+static long write_to(const char *file, const char *text) {
+    int fd = open(file, O_WRONLY | O_CLOEXEC);
+    if (fd < 0) return -1;
+    long written = write(fd, text, strlen(text));
+    int error = errno;
+    close(fd);
+    errno = error;
+    return written;
+}
+/* Moves itself into the group of each cgroup.procs that is named. */
+ACT(leave) { for (int i = 0; i < argc; i++) outcome(write_to(argv[i], "0")); }
+/* The same, and stays: argument 0 is the mark. */
+ACT(leave_hold) {
+    if (argc < 1) exit(2);
+    for (int i = 1; i < argc; i++) outcome(write_to(argv[i], "0"));
+    stay(argv[0]);
+}
+/* The same by mounts of its own, with the rights of a user namespace of its own; then N MiB. */
+ACT(leave_by_mount) {
+    outcome(unshare(CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWCGROUP));
+    if (mount("none", "/tmp", "cgroup", 0, "memory") == 0) {
+        write_to("/tmp/memory.limit_in_bytes", "-1");
+        write_to("/tmp/cgroup.procs", "0");
+    }
+    mount(NULL, "/sys/fs/cgroup/memory", NULL, MS_REMOUNT | MS_BIND, NULL);
+    umount2("/sys/fs/cgroup/memory", MNT_DETACH);
+    outcome(write_to("/sys/fs/cgroup/memory/cgroup.procs", "0"));
+    outcome(touch(number(argc, argv, 0)));
+}
+
 int main(int argc, char **argv) {
 #define A(name) {#name, name}
     static const struct act acts[] = {
         A(eat), A(eat_many), A(memfd), A(file), A(sparse), A(inodes), A(forks), A(fork_bomb), A(spin),
         A(close_stdio), A(flood_out), A(flood_err), A(flood_both), A(close_out), A(hold), A(daemonise),
-        A(daemonise_hold), A(ticks), {NULL, NULL},
+        A(daemonise_hold), A(ticks), A(leave), A(leave_hold), A(leave_by_mount), {NULL, NULL},
     };
     return dispatch(acts, argc, argv);
 }

@@ -10,11 +10,13 @@ use kavach::{
     SandboxState, Termination,
 };
 
+use crate::delegate;
 use crate::harness::{Setting, Suite, Who, fixture};
-use crate::world::{ISOLATING, World, act};
+use crate::world::{ISOLATING, World, act, eventually, marked};
 
 const STRICT: [&str; 1] = ["strict"];
 const CONTROL: [&str; 1] = ["noop"];
+const MINIMAL: [&str; 1] = ["minimal"];
 
 pub(crate) fn add(suite: &mut Suite) {
     suite.subject_for("limits", Who::ALL);
@@ -67,6 +69,21 @@ pub(crate) fn add(suite: &mut Suite) {
     suite.each("cpu_time_past_its_limit", &ISOLATING, cpu_time);
     suite.each("the_report_names_each_limits_state", &STRICT, states);
     suite.each("pause_is_real_or_refused", &STRICT, pause);
+
+    // Under a host view the files of the groups are in sight.
+    suite.subject_for("limits", &[Who::Root, Who::Delegated]);
+    let no_groups = |_| delegate::places().err();
+    suite.each_needing("no_guest_leaves_its_groups", &MINIMAL, no_groups, stay_in);
+    suite.each_needing(
+        "control_groups_can_be_entered",
+        &CONTROL,
+        no_groups,
+        |s: Setting| {
+            let said = World::of(s.policy).said(leave("leave", &[]));
+            assert!(said.lines().all(|line| line == "EFFECT"), "{said}");
+            assert_eq!(said.lines().count(), group_files().len());
+        },
+    );
 }
 
 fn preset(s: Setting, change: impl FnOnce(&mut SandboxPolicy)) -> World {
@@ -77,6 +94,50 @@ fn preset(s: Setting, change: impl FnOnce(&mut SandboxPolicy)) -> World {
             .policy(policy)
             .read(fixture().join("guests")),
     )
+}
+
+/// The `cgroup.procs` of the groups that this process itself is in: above the sandbox's.
+fn group_files() -> Vec<String> {
+    let places = delegate::places().unwrap().into_iter();
+    let files = places.map(|place| place.join("cgroup.procs"));
+    files
+        .map(|file| file.to_str().unwrap().to_owned())
+        .collect()
+}
+
+/// A guest that writes itself into those groups.
+fn leave(how: &str, args: &[&str]) -> Command {
+    let files = group_files();
+    let files = files.iter().map(String::as_str);
+    let args: Vec<&str> = [how].iter().chain(args).copied().chain(files).collect();
+    act("resources", &args)
+}
+
+fn stay_in(s: Setting) {
+    let world = preset(s, |policy| {
+        policy.limits.memory_mb = Some(64);
+        policy.limits.pids = Some(32);
+    });
+    for control in [Control::Memory, Control::Pids] {
+        let state = world.sandbox.report().state(control);
+        assert_eq!(state, ControlState::Enforced, "{control}");
+    }
+    let said = world.said(leave("leave", &[]));
+    assert!(said.lines().all(|line| line == "errno EROFS"), "{said}");
+    assert_eq!(said.lines().count(), group_files().len());
+
+    let mark = crate::world::mark();
+    let result = world.run(leave("leave_hold", &[&mark]).timeout_ms(1000));
+    assert_eq!(result.termination, Termination::TimedOut);
+    eventually("what timed out is gone", || marked(&mark).is_empty());
+
+    let result = world.run(act("resources", &["leave_by_mount", "300"]).timeout_ms(60_000));
+    assert_eq!(
+        result.termination,
+        Termination::OutOfMemory,
+        "{}",
+        result.stdout
+    );
 }
 
 fn event(result: &ExecResult, control: Control) -> u64 {

@@ -13,12 +13,14 @@ use crate::agent::Rehearsal;
 use crate::backend::Backend;
 use crate::cgroup::Controller;
 use crate::cgroup::group::SandboxGroup;
+use crate::cgroup::layout::unescape;
 use crate::control::{Control, ControlState, Requirement};
 use crate::enforcement::{EnforcementReport, EnforcementRow};
 use crate::error::{KavachError, Result};
-use crate::plan::{LimitMechanism, Plan, PlannedControl, Resource};
+use crate::plan::{LimitMechanism, MountStep, Plan, PlannedControl, Resource};
 
-/// How an id that is not mapped shows (user_namespaces(7)); the kernel's default.
+/// How root shows where this process's user namespace maps no 0 (user_namespaces(7)); the
+/// kernel's default.
 const OVERFLOW_ID: u32 = 65_534;
 
 /// What was read about the rehearsing process.
@@ -27,6 +29,8 @@ struct Observed {
     own_filters: u64,
     namespaces: BTreeMap<&'static str, (String, String)>,
     mounts: Vec<MountLine>,
+    /// Its root is another directory than this process's own.
+    root_differs: bool,
     limits: String,
     interfaces: Vec<String>,
     agent_owner: Option<u32>,
@@ -145,7 +149,9 @@ impl Observed {
         let pid = pid.as_raw_nonzero();
         let file = |name: &str| {
             let path = format!("/proc/{pid}/{name}");
-            fs::read_to_string(&path).map_err(|source| KavachError::HostIo {
+            // A mount point may have any bytes in its name.
+            let read = fs::read(&path).map(|text| String::from_utf8_lossy(&text).into_owned());
+            read.map_err(|source| KavachError::HostIo {
                 op: "read the evidence of a sandbox".into(),
                 path: path.into(),
                 source,
@@ -165,11 +171,17 @@ impl Observed {
                 Some((name, (link(&pid.to_string())?, link("self")?)))
             })
             .collect();
+        let root = |who: &str| {
+            let found = fs::metadata(format!("/proc/{who}/root/")).ok();
+            found.map(|meta| (meta.dev(), meta.ino()))
+        };
+        let roots = (root(&pid.to_string()), root("self"));
         let agent = rehearsal.pid().as_raw_nonzero();
         Ok(Self {
             status: parse_status(&file("status")?),
             own_filters: own_filters.unwrap_or(0),
             namespaces,
+            root_differs: matches!(roots, (Some(inside), Some(own)) if inside != own),
             mounts: file("mountinfo")?.lines().filter_map(parse_mount).collect(),
             limits: file("limits")?,
             interfaces: parse_interfaces(&file("net/dev").unwrap_or_default()),
@@ -183,11 +195,12 @@ impl Observed {
         let approximate = planned.expected == ControlState::Approximate;
         match planned.control {
             Control::SyscallFilter => self.filter(),
-            Control::FilesystemView => self.view(plan),
+            Control::FilesystemView => self.view(),
             Control::ReadOnlyRoot => match self.mount("/") {
+                // A host may have a read-only root of its own; that one is not what was asked.
                 Some(root) => seen(
-                    has_option(&root.options, "ro"),
-                    format!("mountinfo: / {}", root.options),
+                    self.own_root() && has_option(&root.options, "ro"),
+                    format!("mountinfo: / is {}, {}", root.kind, root.options),
                 ),
                 None => seen(false, "no mount at /"),
             },
@@ -222,7 +235,6 @@ impl Observed {
             }
             Control::AgentProtection => match self.agent_owner {
                 // The kernel gives the files of an undumpable process to root (proc(5)).
-                // Where this process's user namespace knows no 0, root shows as the overflow id.
                 Some(owner) => seen(
                     owner == 0 || owner == OVERFLOW_ID,
                     format!("/proc files of the agent belong to uid {owner}; its image is sealed"),
@@ -231,14 +243,19 @@ impl Observed {
             },
             Control::Memory if approximate => seen(true, "summed by the supervisor"),
             Control::Cpu if approximate => self.affinity(plan),
-            Control::Pids if approximate => self.limit(plan, Resource::Processes),
-            Control::Memory => held(group, Controller::Memory),
-            Control::Cpu => held(group, Controller::Cpu),
-            Control::Pids => held(group, Controller::Pids),
-            Control::CpuTime if approximate => self.limit(plan, Resource::Cpu),
-            Control::CpuTime => seen(group.is_some(), "summed by the supervisor from the cgroup"),
-            Control::OpenFiles => self.limit(plan, Resource::OpenFiles),
-            Control::FileSize => self.limit(plan, Resource::FileSize),
+            Control::Pids if approximate => self.limit(Resource::Processes, plan),
+            Control::Memory => self.held(group, Controller::Memory, plan),
+            Control::Cpu => self.held(group, Controller::Cpu, plan),
+            Control::Pids => self.held(group, Controller::Pids, plan),
+            Control::CpuTime if approximate => self.limit(Resource::Cpu, plan),
+            Control::CpuTime => match self.writable_cgroups(plan) {
+                open if open.is_empty() => {
+                    seen(group.is_some(), "summed by the supervisor from the cgroup")
+                }
+                open => seen(false, format!("writable inside: {}", open.join(" "))),
+            },
+            Control::OpenFiles => self.limit(Resource::OpenFiles, plan),
+            Control::FileSize => self.limit(Resource::FileSize, plan),
             Control::Disk => self.tmpfs_sizes(),
             Control::Output => seen(true, "captured and cut by the supervisor"),
             Control::WallTime => seen(true, "measured by the supervisor"),
@@ -286,18 +303,18 @@ impl Observed {
         self.mounts.iter().rev().find(|m| m.target == target)
     }
 
-    fn view(&self, plan: &Plan) -> Seen {
+    /// Whether the root is the sandbox's own: a tmpfs that is not the host's root, in a mount
+    /// namespace of its own.
+    fn own_root(&self) -> bool {
+        self.root_differs
+            && self.namespace("mnt").holds
+            && self.mount("/").is_some_and(|root| root.kind == "tmpfs")
+    }
+
+    /// A row of the view is there only where a private one was asked for: whatever the plan says,
+    /// nothing else is evidence of it.
+    fn view(&self) -> Seen {
         let shared = self.mounts.iter().filter(|m| m.shared).count();
-        let own = self.namespace("mnt");
-        if !plan.view.private_root {
-            return seen(
-                own.holds && shared == 0,
-                format!(
-                    "{} mounts of the caller's, none propagates back",
-                    self.mounts.len()
-                ),
-            );
-        }
         let root = self.mount("/").map_or("nothing", |m| m.kind.as_str());
         let writable_host = self.mounts.iter().filter(|m| {
             let writable = has_option(&m.options, "rw");
@@ -306,7 +323,7 @@ impl Observed {
         });
         let writable: Vec<_> = writable_host.map(|m| m.target.clone()).collect();
         seen(
-            own.holds && root == "tmpfs" && shared == 0 && writable.is_empty(),
+            self.own_root() && shared == 0 && writable.is_empty(),
             format!(
                 "mountinfo: / is {root}, {} mounts, {shared} shared with the host, writable host \
                  mounts: {}",
@@ -331,7 +348,8 @@ impl Observed {
                 (m.target.clone(), size)
             })
             .collect();
-        let all = !sizes.is_empty() && sizes.iter().all(|(_, size)| size.is_some());
+        let all =
+            self.own_root() && !sizes.is_empty() && sizes.iter().all(|(_, size)| size.is_some());
         let text: Vec<_> = sizes
             .iter()
             .map(|(t, s)| format!("{t} {}", s.unwrap_or("unlimited")))
@@ -339,8 +357,9 @@ impl Observed {
         seen(all, text.join(", "))
     }
 
-    /// A limit of each process: not above what the plan says.
-    fn limit(&self, plan: &Plan, resource: Resource) -> Seen {
+    /// The limit is there, and is no more than was planned.
+    fn limit(&self, resource: Resource, plan: &Plan) -> Seen {
+        let planned = plan.rlimits.iter().find(|l| l.resource == resource);
         let name = match resource {
             Resource::Cpu => "Max cpu time",
             Resource::FileSize => "Max file size",
@@ -350,49 +369,66 @@ impl Observed {
         };
         match self.limits.lines().find(|line| line.starts_with(name)) {
             Some(line) => {
-                // "Max cpu time   soft   hard   units", the name of one resource without units.
-                let values: Vec<_> = line
-                    .strip_prefix(name)
-                    .unwrap_or("")
-                    .split_ascii_whitespace()
-                    .collect();
-                let hard = values.get(1).and_then(|hard| hard.parse::<u64>().ok());
-                let planned = plan.rlimits.iter().find(|limit| limit.resource == resource);
-                let holds = hard.zip(planned).is_some_and(|(hard, p)| hard <= p.hard);
-                seen(holds, format!("{name} {}", values.join(" ")))
+                let rest = line.strip_prefix(name).unwrap_or_default();
+                let mut values = rest.split_ascii_whitespace();
+                // "unlimited" is no number.
+                let mut next = || values.next().and_then(|v| v.parse::<u64>().ok());
+                let (soft, hard) = (next(), next());
+                let holds = match (planned, soft, hard) {
+                    (Some(most), Some(soft), Some(hard)) => soft <= most.soft && hard <= most.hard,
+                    _ => false,
+                };
+                let words: Vec<_> = line.split_ascii_whitespace().collect();
+                seen(holds, words.join(" "))
             }
             None => seen(false, format!("no `{name}` in /proc/PID/limits")),
         }
     }
 
+    /// A limit as the kernel has it, in a group that the guest cannot write itself out of.
+    fn held(&self, group: Option<&SandboxGroup>, controller: Controller, plan: &Plan) -> Seen {
+        let open = self.writable_cgroups(plan);
+        if !open.is_empty() {
+            return seen(false, format!("writable inside: {}", open.join(" ")));
+        }
+        let evidence: Vec<_> = group
+            .iter()
+            .flat_map(|g| g.evidence())
+            .filter(|e| e.controller == controller)
+            .map(|e| e.mechanism.clone())
+            .collect();
+        seen(!evidence.is_empty(), evidence.join(", "))
+    }
+
+    /// The mounts of control groups that the plan makes read-only and that are not.
+    fn writable_cgroups(&self, plan: &Plan) -> Vec<&str> {
+        let planned = plan.view.mounts.iter().filter_map(|step| match step {
+            MountStep::ReadOnlyRemount { target } => self.mount(&target.to_string_lossy()),
+            _ => None,
+        });
+        planned
+            .filter(|m| m.kind.starts_with("cgroup") && !has_option(&m.options, "ro"))
+            .map(|m| m.target.as_str())
+            .collect()
+    }
+
     fn affinity(&self, plan: &Plan) -> Seen {
         let list = self.status("Cpus_allowed_list");
-        let most = plan.limits.affinity_cpus.unwrap_or(0);
-        let count = count_cpus(list);
-        seen(
-            count.is_some_and(|count| count > 0 && count <= most),
-            format!("Cpus_allowed_list: {list}"),
-        )
+        let holds = match (plan.limits.affinity_cpus, count_cpus(list)) {
+            (Some(most), Some(count)) => (1..=most).contains(&count),
+            _ => false,
+        };
+        seen(holds, format!("Cpus_allowed_list: {list}"))
     }
 }
 
-/// How many CPUs a list such as `0,4-7` names.
+/// How many CPUs a list such as `0-3,8` names.
 fn count_cpus(list: &str) -> Option<u32> {
-    list.split(',').try_fold(0u32, |count, part| {
+    list.split(',').try_fold(0u32, |sum, part| {
         let (first, last) = part.split_once('-').unwrap_or((part, part));
-        let (first, last): (u32, u32) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
-        count.checked_add(last.checked_sub(first)?.checked_add(1)?)
+        let (first, last): (u32, u32) = (first.parse().ok()?, last.parse().ok()?);
+        sum.checked_add(last.checked_sub(first)?.checked_add(1)?)
     })
-}
-
-fn held(group: Option<&SandboxGroup>, controller: Controller) -> Seen {
-    let evidence: Vec<_> = group
-        .iter()
-        .flat_map(|g| g.evidence())
-        .filter(|e| e.controller == controller)
-        .map(|e| e.mechanism.clone())
-        .collect();
-    seen(!evidence.is_empty(), evidence.join(", "))
 }
 
 fn has_option(options: &str, option: &str) -> bool {
@@ -409,7 +445,9 @@ fn parse_status(text: &str) -> BTreeMap<String, String> {
 fn parse_mount(line: &str) -> Option<MountLine> {
     let (own, of_super) = line.split_once(" - ")?;
     let mut fields = own.split(' ').skip(4);
-    let (target, options) = (fields.next()?.to_owned(), fields.next()?.to_owned());
+    let target = unescape(fields.next()?.as_bytes());
+    let target = String::from_utf8_lossy(&target).into_owned();
+    let options = fields.next()?.to_owned();
     let shared = fields.any(|tag| tag.starts_with("shared:") || tag.starts_with("master:"));
     let mut of_super = of_super.splitn(3, ' ');
     let kind = of_super.next()?.to_owned();
@@ -432,27 +470,4 @@ fn parse_interfaces(text: &str) -> Vec<String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn cpu_lists_are_counted() {
-        for (list, count) in [("0", Some(1)), ("0-3", Some(4)), ("0,4-7", Some(5))] {
-            assert_eq!(count_cpus(list), count, "{list}");
-        }
-        for list in ["", "x", "3-1", "0,,1"] {
-            assert_eq!(count_cpus(list), None, "{list}");
-        }
-    }
-
-    #[test]
-    fn mount_lines_are_read_and_nonsense_is_not() {
-        let line = "36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw,errors=continue";
-        let mount = parse_mount(line).unwrap();
-        assert_eq!(
-            (mount.target.as_str(), mount.kind.as_str(), mount.shared),
-            ("/mnt2", "ext3", true)
-        );
-        assert!(parse_mount("36 35 98:0 / /").is_none());
-    }
-}
+mod tests;

@@ -245,3 +245,57 @@ fn resolver_settings_are_the_hosts_only_with_a_network() {
     )));
     assert!(online.syscall_filter.unwrap().options.network);
 }
+
+/// What a plan makes read-only outside /proc.
+fn read_only(plan: &Plan) -> Vec<std::path::PathBuf> {
+    let steps = plan.view.mounts.iter().filter_map(|step| match step {
+        MountStep::ReadOnlyRemount { target } if !target.starts_with("/proc") => {
+            Some(target.clone())
+        }
+        _ => None,
+    });
+    steps.collect()
+}
+
+#[test]
+fn a_host_view_shows_every_mount_of_control_groups_read_only() {
+    for mut host in [HostFacts::modern_root(), HostFacts::modern_user()] {
+        host.cgroup_mounts = vec!["/srv/x/cgroup".into(), "/sys/fs/cgroup".into()];
+        let minimal = planned("minimal", &host);
+        assert_eq!(read_only(&minimal), host.cgroup_mounts);
+        // After the proc, which could lie over one of them.
+        assert!(matches!(minimal.view.mounts[0], MountStep::Proc { .. }));
+        // A private view has no /sys at all.
+        assert!(read_only(&planned("basic", &host)).is_empty());
+    }
+}
+
+#[test]
+fn a_limit_is_refused_where_the_guest_could_write_itself_out_of_its_group() {
+    let mut policy = preset("minimal");
+    policy.namespaces.mount = false;
+    policy.namespaces.pid = false;
+    let host = HostFacts::modern_root();
+    plan(&spec(policy.clone()), &host).unwrap();
+    type Set = fn(&mut SandboxPolicy);
+    let limits: [(Control, Set); 4] = [
+        (Control::Memory, |p| p.limits.memory_mb = Some(64)),
+        (Control::Pids, |p| p.limits.pids = Some(64)),
+        (Control::Cpu, |p| p.limits.cpus = Some(1.0)),
+        (Control::CpuTime, |p| p.limits.cpu_time_ms = Some(64)),
+    ];
+    for (control, set) in limits {
+        let mut limited = policy.clone();
+        set(&mut limited);
+        let (refused, _, found, fix) = refusal(limited.clone(), &host);
+        assert_eq!(refused, control);
+        assert!(
+            found.contains("write itself out") && fix.contains("namespaces.mount"),
+            "{found} {fix}"
+        );
+        // Ids that own nothing on the host can write nothing either.
+        limited.namespaces.user = true;
+        let plan = plan(&spec(limited), &host).unwrap();
+        assert_eq!(state(&plan, control), Some(ControlState::Enforced));
+    }
+}
