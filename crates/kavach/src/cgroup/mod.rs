@@ -23,7 +23,7 @@ pub(crate) mod error;
 mod files;
 pub(crate) mod gc;
 pub(crate) mod group;
-mod kill;
+pub(crate) mod kill;
 pub(crate) mod layout;
 pub(crate) mod leaf;
 pub(crate) mod limits;

@@ -7,6 +7,7 @@ use super::instance::{blocking, remove_leaf};
 use super::watch::Active;
 use crate::agent::{Agent, AgentGuest};
 use crate::backend::{Act, Guest, GuestEnd};
+use crate::cgroup::kill::KillOutcome;
 use crate::cgroup::leaf::Leaf;
 use crate::control::Control;
 use crate::error::Result;
@@ -51,6 +52,10 @@ impl Guest for ProcessGuest {
             match self.leaf.clone() {
                 Some(leaf) => {
                     let killed = blocking(move || leaf.kill()).await;
+                    if matches!(killed, Ok(Ok(KillOutcome::PendingThaw))) {
+                        // Paused: each has its SIGKILL and runs no further instruction.
+                        return Ok(());
+                    }
                     // Not killed (no descriptors left, say) or not in its leaf: it must not
                     // outlive its limit. The end of the sandbox needs nothing that is not held.
                     let patience = Duration::from_millis(500);
