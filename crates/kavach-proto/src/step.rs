@@ -58,6 +58,8 @@ steps! {
     LandlockRule = 17 "add a Landlock rule",
     /// Enter the Landlock domain of the sandbox.
     LandlockEnter = 24 "enter the Landlock domain",
+    /// Lower what the user namespace may create.
+    NamespaceLimits = 25 "limit what the user namespace may create",
     /// Empty every capability set.
     Capabilities = 18 "drop all capabilities",
     /// Forbid new privileges.

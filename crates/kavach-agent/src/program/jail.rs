@@ -97,6 +97,9 @@ fn build(channel: &Channel, frame: &Frame) -> Result<core::convert::Infallible, 
     become_root_inside(&setup).at(Step::Identity)?;
     die_with_parent()?;
     sys::setsid().at(Step::Session)?;
+    if setup.has(flag::NEW_USER) {
+        limit_namespace().at(Step::NamespaceLimits)?;
+    }
     if setup.has(flag::NEW_UTS) {
         sys::set_hostname(setup.hostname).at(Step::Hostname)?;
     }
@@ -241,6 +244,27 @@ fn write_proc(pid: u32, file: &[u8], parts: &[&[u8]]) -> Res<()> {
         text.put(part);
     }
     sys::write(fd.0, text.as_bytes()).map(drop)
+}
+
+/// Lowers two limits that hold for this user namespace alone (/proc/sys/user, namespaces(7)).
+///
+/// No namespace of a guest's own: in one it would have every capability, also under a policy
+/// without a filter. Few inotify instances: they are charged to whoever created the namespace too,
+/// and a guest could use up those of the host's root (128 by default).
+fn limit_namespace() -> Res<()> {
+    let limits: [(&core::ffi::CStr, &[u8]); 2] = [
+        (c"/proc/sys/user/max_user_namespaces", b"0"),
+        (c"/proc/sys/user/max_inotify_instances", b"16"),
+    ];
+    for (file, value) in limits {
+        match sys::open(AT_FDCWD, file, sys::O_WRONLY) {
+            Ok(file) => sys::write(file.0, value).map(drop)?,
+            // Not in this kernel.
+            Err(sys::ENOENT) => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(())
 }
 
 /// Id 0 of the sandbox's range builds the view, so that what the guest shall not own is not the

@@ -15,6 +15,8 @@ use crate::streams::{self, Kept};
 
 /// How long a program may take to end after SIGTERM or SIGHUP.
 const GRACE: Duration = Duration::from_secs(5);
+/// How long the reader of the output of a program that a limit ended may take to take the rest.
+const READER_PATIENCE: Duration = Duration::from_secs(1);
 
 /// What becomes of the program's output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,6 +85,9 @@ pub(crate) async fn run(resolved: &Resolved, command: Command, output: Output) -
     let (out, err) = tokio::select! {
         biased;
         drained = streams.drain() => drained?,
+        // The limit was for the whole command: a reader that does not read must not stretch it.
+        // What it did not take by then is lost with the command.
+        () = after_a_limit(&result) => Default::default(),
         // A reader that does not read on: the user has had enough.
         signal = signals.next() => return Ok(Outcome::Interrupted(signal)),
     };
@@ -176,6 +181,15 @@ enum News {
     Failed(CliError),
     /// More came than is kept.
     Over,
+}
+
+/// Resolves a moment after a command that was ended by a limit; never for one that ended by itself,
+/// whose output is worth waiting for.
+async fn after_a_limit(result: &ExecResult) {
+    match result.termination {
+        Termination::Exited(_) | Termination::Signaled(_) => std::future::pending().await,
+        _ => tokio::time::sleep(READER_PATIENCE).await,
+    }
 }
 
 /// The tasks that move the program's streams.

@@ -19,6 +19,21 @@ pub(crate) fn add(suite: &mut Suite) {
         end(s, drop)
     });
     suite.each("no_zombie_is_left", &ISOLATING, zombies);
+    suite.each("stopping_all_others_holds_nothing_up", &ISOLATING, stopper);
+    suite.each("control_memory_in_the_background", &["noop"], |s| {
+        let (world, mark) = hog(s);
+        eventually("it holds its memory", || resident_mb(&mark) > 800);
+        end_of(world, &mark);
+    });
+    suite.each("memory_in_the_background_is_limited", &["strict"], |s| {
+        let (world, mark) = hog(s);
+        eventually("it is dead", || marked(&mark).is_empty());
+        end_of(world, &mark);
+    });
+    suite.each("a_namespace_limits_what_it_creates", &ISOLATING, |s| {
+        let limits = "cd /proc/sys/user; cat max_user_namespaces max_inotify_instances";
+        assert_eq!(World::of(s.policy).said(&Command::shell(limits)), "0\n16");
+    });
 }
 
 /// Started by hand, without any sandbox: the guest does what it claims.
@@ -74,4 +89,49 @@ fn zombies(s: Setting) {
     world.sh("for i in 1 2 3 4 5; do (sleep 0 & ); done");
     let look = Command::shell("grep -l '^State:.Z' /proc/[0-9]*/status 2>/dev/null | wc -l");
     eventually("orphans are reaped", || world.said(&look) == "0");
+}
+
+/// A command can be stopped by another between its fork and its program. Every limit and the end
+/// of the sandbox hold all the same.
+fn stopper(s: Setting) {
+    let (mut world, mark) = (World::of(s.policy), mark());
+    let sleeper = format!("/usr/bin/python3 -c 'import time; time.sleep(600)' hold {mark}");
+    world.sh(&format!(
+        "({sleeper} & while :; do kill -STOP -1; done) >/dev/null 2>&1 &"
+    ));
+    for _ in 0..5 {
+        // Whether it was stopped is chance; that it comes to an end is not. Without cgroups the
+        // end of one that was stopped is the end of the sandbox.
+        if world.sandbox.state() == SandboxState::Running {
+            let result = world.run(Command::new("true").timeout_ms(500));
+            assert!(result.duration.as_secs() < 20, "{result:?}");
+        }
+    }
+    world.destroy();
+    assert_eq!(marked(&mark), [0_u32; 0]);
+}
+
+/// A sandbox in whose background something takes 900 MiB and holds it.
+fn hog(s: Setting) -> (World, String) {
+    let (world, mark) = (World::of(s.policy), mark());
+    let take = "import time; b = b'x' * (900 << 20); time.sleep(600)";
+    world.sh(&format!(
+        "setsid /usr/bin/python3 -c \"{take}\" hold {mark} >/dev/null 2>&1 &"
+    ));
+    (world, mark)
+}
+
+fn resident_mb(mark: &str) -> u64 {
+    let resident = |pid: &u32| {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+        let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:"))?;
+        line.trim().trim_end_matches(" kB").parse::<u64>().ok()
+    };
+    marked(mark).iter().filter_map(resident).sum::<u64>() / 1024
+}
+
+fn end_of(mut world: World, mark: &str) {
+    // A sandbox that a limit has ended is Stopped already; from there on it is the same.
+    world.destroy();
+    assert_eq!(marked(mark), [0_u32; 0]);
 }
