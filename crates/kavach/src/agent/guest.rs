@@ -101,7 +101,7 @@ fn explain(failure: &Failure, launch: &Launch) -> KavachError {
     let program = launch
         .argv
         .first()
-        .map(|p| p.to_string_lossy().into_owned())
+        .map(|p| shown(&p.to_string_lossy()))
         .unwrap_or_default();
     let missing = matches!(
         source.kind(),
@@ -112,7 +112,7 @@ fn explain(failure: &Failure, launch: &Launch) -> KavachError {
             let path = launch.env.iter().find_map(|var| var.strip_prefix(b"PATH="));
             let searched = match path {
                 _ if program.contains('/') => program.clone(),
-                Some(path) => OsStr::from_bytes(path).to_string_lossy().into_owned(),
+                Some(path) => shown(&OsStr::from_bytes(path).to_string_lossy()),
                 None => "/usr/local/bin:/usr/bin:/bin".into(),
             };
             KavachError::CommandNotFound { program, searched }
@@ -130,4 +130,12 @@ fn explain(failure: &Failure, launch: &Launch) -> KavachError {
             fix: None,
         },
     }
+}
+
+/// A name in a message: a control character in it must not forge a line of its own.
+fn shown(name: &str) -> String {
+    let escape = |c: char| c.is_control().then(|| c.escape_default().to_string());
+    name.chars()
+        .map(|c| escape(c).unwrap_or_else(|| c.to_string()))
+        .collect()
 }

@@ -43,7 +43,7 @@ const ROOT_INODES: u64 = 16_384;
 
 /// Files of a fresh proc that tell of the host or reach into it. The mount's own `hidepid`
 /// covers processes alone.
-const MASKED_FILES: [&str; 11] = [
+const MASKED_FILES: [&str; 12] = [
     "/proc/cmdline",
     "/proc/kallsyms",
     "/proc/kcore",
@@ -53,6 +53,8 @@ const MASKED_FILES: [&str; 11] = [
     "/proc/latency_stats",
     "/proc/modules",
     "/proc/sched_debug",
+    // The same in every sandbox and on the host: an identity of the machine.
+    "/proc/sys/kernel/random/boot_id",
     "/proc/sysrq-trigger",
     "/proc/timer_list",
 ];

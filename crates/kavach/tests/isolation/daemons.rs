@@ -32,7 +32,7 @@ pub(crate) fn add(suite: &mut Suite) {
     });
     suite.each("a_namespace_limits_what_it_creates", &ISOLATING, |s| {
         let limits = "cd /proc/sys/user; cat max_user_namespaces max_inotify_instances";
-        assert_eq!(World::of(s.policy).said(&Command::shell(limits)), "0\n16");
+        assert_eq!(World::of(s.policy).said(Command::shell(limits)), "0\n16");
     });
 }
 

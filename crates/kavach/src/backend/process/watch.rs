@@ -4,7 +4,8 @@
 //! Memory is the sum of proportional set sizes over the processes of the sandbox's pid namespace
 //! and of what its tmpfs mounts hold; a mapped tmpfs file counts twice, never less than once. The
 //! filter denies memory that is mapped nowhere and in no file (memfds, System V segments). What the
-//! kernel holds on a guest's behalf (pipes, socket buffers, page tables) is not seen. Between two looks a guest can exceed the limit by what it can touch in
+//! kernel holds on a guest's behalf (pipes, socket buffers) is not seen, nor what was shared, written
+//! and unmapped; page tables are. Between two looks a guest can exceed the limit by what it can touch in
 //! that time. That is why such a limit is called approximate.
 
 use std::fs;
@@ -227,20 +228,25 @@ fn count_tasks(pid: i32) -> usize {
     fs::metadata(format!("/proc/{pid}/task")).map_or(0, |m| m.nlink().saturating_sub(2) as usize)
 }
 
+/// Resident memory and the page tables that describe it: a guest can fill gigabytes of tables
+/// with next to nothing resident.
 fn resident_bytes(pid: i32) -> Option<u64> {
-    let statm = fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
-    let pages: u64 = statm.split(' ').nth(1)?.parse().ok()?;
-    pages.checked_mul(rustix::param::page_size() as u64)
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    Some(status_kb(&status, "VmRSS:")?.saturating_add(page_table_kb(&status)) * 1024)
+}
+
+fn page_table_kb(status: &str) -> u64 {
+    status_kb(status, "VmPTE:").unwrap_or(0)
+}
+
+fn status_kb(status: &str, field: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix(field))?;
+    line.trim().trim_end_matches(" kB").trim().parse().ok()
 }
 
 fn proportional_bytes(pid: i32) -> Option<u64> {
     // Not readable once the guest has made itself undumpable: the caller takes the larger number.
     let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
-    let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:"))?;
-    line.trim()
-        .trim_end_matches(" kB")
-        .trim()
-        .parse::<u64>()
-        .ok()?
-        .checked_mul(1024)
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    Some(status_kb(&rollup, "Pss:")?.saturating_add(page_table_kb(&status)) * 1024)
 }
