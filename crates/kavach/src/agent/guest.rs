@@ -2,9 +2,11 @@
 
 use std::ffi::OsStr;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
+
+use tokio::task::JoinHandle;
 
 use kavach_proto::{Ended, ExecRequest, Failure, Step};
 
@@ -22,12 +24,27 @@ pub(crate) struct AgentGuest {
 }
 
 impl AgentGuest {
-    /// Starts `launch`; `cgroups` are the cgroup.procs files that the command enters first.
-    pub(crate) async fn launch(
+    /// Starts `launch`; `cgroups` are the cgroup.procs files that the command enters first. A task of
+    /// its own: whoever stops waiting must not cut a frame in half.
+    pub(crate) fn start(
         commands: &Commands,
-        launch: &Launch,
-        cgroups: &[std::os::fd::OwnedFd],
+        launch: Launch,
+        cgroups: Vec<OwnedFd>,
+    ) -> JoinHandle<Result<Self>> {
+        let commands = commands.clone();
+        tokio::spawn(async move { Self::launch(&commands, &launch, &cgroups).await })
+    }
+
+    /// The result of [`AgentGuest::start`].
+    pub(crate) fn started(
+        task: std::result::Result<Result<Self>, tokio::task::JoinError>,
     ) -> Result<Self> {
+        task.unwrap_or(Err(KavachError::SandboxGone {
+            act: "start a command",
+        }))
+    }
+
+    async fn launch(commands: &Commands, launch: &Launch, cgroups: &[OwnedFd]) -> Result<Self> {
         // Holds the environment and with it secrets.
         let mut payload = zeroize::Zeroizing::new(Vec::with_capacity(4096));
         let targets: Vec<u32> = launch.fds.iter().map(|(_, target)| *target).collect();

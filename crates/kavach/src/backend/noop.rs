@@ -86,7 +86,8 @@ struct NoopInstance {
 impl Instance for NoopInstance {
     fn launch(&self, launch: Launch) -> Act<'_, Result<Arc<dyn Guest>>> {
         Box::pin(async move {
-            let guest = AgentGuest::launch(self.agent.commands(), &launch, &[]).await?;
+            let task = AgentGuest::start(self.agent.commands(), launch, Vec::new());
+            let guest = AgentGuest::started(task.await)?;
             Ok(Arc::new(NoopGuest { guest }) as Arc<dyn Guest>)
         })
     }

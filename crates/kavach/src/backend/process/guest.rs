@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::instance::{blocking, remove_leaf};
+use super::instance::{kill_leaf, remove_leaf};
 use super::watch::Active;
 use crate::agent::{Agent, AgentGuest};
 use crate::backend::{Act, Guest, GuestEnd};
@@ -51,18 +51,17 @@ impl Guest for ProcessGuest {
         Box::pin(async move {
             match self.leaf.clone() {
                 Some(leaf) => {
-                    let killed = blocking(move || leaf.kill()).await;
-                    if matches!(killed, Ok(Ok(KillOutcome::PendingThaw))) {
+                    let killed = kill_leaf(leaf).await;
+                    if matches!(killed, Ok(KillOutcome::PendingThaw)) {
                         // Paused: each has its SIGKILL and runs no further instruction.
                         return Ok(());
                     }
-                    // Not killed (no descriptors left, say) or not in its leaf: it must not
-                    // outlive its limit. The end of the sandbox needs nothing that is not held.
+                    // Something of it lives (no descriptors left to kill it with, say), or it was
+                    // not in its leaf: it must not outlive its limit. The end of the sandbox needs
+                    // nothing that is not held.
                     let patience = Duration::from_millis(500);
-                    if tokio::time::timeout(patience, self.guest.wait())
-                        .await
-                        .is_err()
-                    {
+                    let ended = tokio::time::timeout(patience, self.guest.wait()).await;
+                    if ended.is_err() || !matches!(killed, Ok(KillOutcome::Gone)) {
                         tracing::warn!(?killed, "a command survived its kill: ending the sandbox");
                         self.agent.kill().await;
                     }

@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio::task::JoinHandle;
+
 use super::guest::ProcessGuest;
 use super::ids::IdRange;
 use super::watch::Watch;
@@ -14,6 +16,7 @@ use crate::agent::{Agent, AgentGuest};
 use crate::backend::{Act, Backend, Guest, Instance, Launch, Pausable};
 use crate::cgroup::error::CgroupError;
 use crate::cgroup::group::SandboxGroup;
+use crate::cgroup::kill::KillOutcome;
 use crate::cgroup::leaf::Leaf;
 use crate::error::{KavachError, Result};
 use crate::plan::LimitsPlan;
@@ -62,20 +65,23 @@ impl ProcessInstance {
         Ok(leaf.map(Arc::new))
     }
 
-    async fn start(&self, launch: &Launch) -> Result<Arc<dyn Guest>> {
+    async fn start(&self, launch: Launch) -> Result<Arc<dyn Guest>> {
         let leaf = self.leaf()?;
-        // Whoever stops waiting for the launch wants the command gone.
-        let mut abandoned = Abandoned {
-            agent: Some(self.agent.clone()),
-            leaf: leaf.clone(),
+        let cgroups = leaf.as_ref().map(|leaf| leaf.join_fds()).transpose();
+        let started = match cgroups {
+            Ok(cgroups) => {
+                let commands = self.agent.commands();
+                let task = AgentGuest::start(commands, launch, cgroups.unwrap_or_default());
+                // Whoever stops waiting for the launch wants the command gone.
+                let mut launching = Launching {
+                    task: Some(task),
+                    agent: self.agent.clone(),
+                    leaf: leaf.clone(),
+                };
+                launching.wait().await
+            }
+            Err(e) => Err(e.into()),
         };
-        let started = async {
-            let cgroups = leaf.as_ref().map(|leaf| leaf.join_fds()).transpose()?;
-            let cgroups = cgroups.unwrap_or_default();
-            AgentGuest::launch(self.agent.commands(), launch, &cgroups).await
-        };
-        let started = started.await;
-        abandoned.agent = None;
         match started {
             Ok(guest) => Ok(Arc::new(ProcessGuest::new(
                 guest,
@@ -93,38 +99,70 @@ impl ProcessInstance {
     }
 }
 
-/// Kills a command whose launch nobody waits for any more.
-struct Abandoned {
-    /// `None` once the launch is through.
-    agent: Option<Arc<Agent>>,
+/// A launch under way. Dropped before its end, it kills what it started.
+struct Launching {
+    /// `None` once it is through.
+    task: Option<JoinHandle<Result<AgentGuest>>>,
+    agent: Arc<Agent>,
     leaf: Option<Arc<Leaf>>,
 }
 
-impl Drop for Abandoned {
+impl Launching {
+    async fn wait(&mut self) -> Result<AgentGuest> {
+        let Some(task) = self.task.as_mut() else {
+            return Err(KavachError::SandboxGone {
+                act: "start a command",
+            });
+        };
+        let done = task.await;
+        self.task = None;
+        AgentGuest::started(done)
+    }
+}
+
+impl Drop for Launching {
     fn drop(&mut self) {
-        let Some(agent) = self.agent.take() else {
+        let Some(task) = self.task.take() else {
             return;
         };
-        let leaf = self.leaf.take();
+        let (agent, leaf) = (self.agent.clone(), self.leaf.take());
         tokio::spawn(async move {
-            match leaf {
-                Some(leaf) => {
-                    let dying = leaf.clone();
-                    if let Err(e) = blocking(move || dying.kill()).await {
-                        tracing::warn!(error = %e, "an abandoned launch was not killed");
-                    }
-                    remove_leaf(leaf).await;
-                }
-                // Without a group of its own it cannot be told from the rest.
-                None => agent.kill().await,
+            // Without a group of its own it cannot be told from the rest.
+            let gone = match &leaf {
+                Some(leaf) => kill_launch(leaf, &task).await,
+                None => false,
+            };
+            if !gone {
+                agent.kill().await;
+            }
+            if let Some(leaf) = leaf {
+                remove_leaf(leaf).await;
             }
         });
     }
 }
 
+/// Kills in the group of a launch until the launch is through: before that its process may not
+/// have entered the group yet. False if something is left.
+async fn kill_launch(leaf: &Arc<Leaf>, task: &JoinHandle<Result<AgentGuest>>) -> bool {
+    for round in 0..ABANDON_ROUNDS {
+        let through = task.is_finished();
+        match kill_leaf(leaf.clone()).await {
+            Ok(KillOutcome::Gone) if through => return true,
+            // Frozen: it is in the group, and the signal waits for it.
+            Ok(KillOutcome::PendingThaw) => return true,
+            Ok(KillOutcome::Gone) => {
+                tokio::time::sleep(Duration::from_millis(1 << round.min(6))).await;
+            }
+            Ok(KillOutcome::Alive { .. }) | Err(_) => return false,
+        }
+    }
+    false
+}
+
 impl Instance for ProcessInstance {
     fn launch(&self, launch: Launch) -> Act<'_, Result<Arc<dyn Guest>>> {
-        Box::pin(async move { self.start(&launch).await })
+        Box::pin(async move { self.start(launch).await })
     }
 
     fn drain(&self, signal: i32) -> Act<'_, Result<()>> {
@@ -226,6 +264,8 @@ impl Pausable for ProcessInstance {
     }
 }
 
+/// Looks at an abandoned launch: about two seconds in all.
+const ABANDON_ROUNDS: u32 = 36;
 /// Looks at a freezing group: about two seconds in all.
 const PAUSE_ROUNDS: u32 = 320;
 /// Tries to remove a directory whose last process has just ended.
@@ -242,6 +282,21 @@ pub(super) async fn blocking<T: Send + 'static>(
             path: PathBuf::new(),
             source: io::Error::other(e),
         })
+}
+
+/// Kills what is in the group of a command. A tree that forks faster than it dies gets some more
+/// tries; what is then still `Alive`, or an error, is the caller's to end.
+pub(super) async fn kill_leaf(leaf: Arc<Leaf>) -> Result<KillOutcome> {
+    const TRIES: u32 = 3;
+    let mut outcome = KillOutcome::Alive { count: 0 };
+    for _ in 0..TRIES {
+        let dying = leaf.clone();
+        outcome = blocking(move || dying.kill()).await??;
+        if !matches!(outcome, KillOutcome::Alive { .. }) {
+            break;
+        }
+    }
+    Ok(outcome)
 }
 
 async fn remove_group(group: Arc<SandboxGroup>) -> Result<()> {
