@@ -30,11 +30,14 @@ pub enum Kind {
     SignalAll = 5,
     /// Host, to a reaper: what to clean when the connection closes.
     Reap = 6,
+    /// Host: enter the control groups whose files travel with it. Second frame of a connection:
+    /// the groups are made while the agent starts.
+    Join = 7,
     /// Agent: PID 1 exists; its pid as the host sees it.
     Cloned = 64,
     /// Agent: a process with every restriction of a guest waits to be inspected; its inner pid.
     Rehearsing = 65,
-    /// Agent: the sandbox serves.
+    /// Agent: a reaper is ready.
     Ready = 66,
     /// Agent: setup ended at a step, see [`crate::Failure`].
     SetupFailed = 67,
@@ -49,13 +52,14 @@ pub enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 14] = [
+    const ALL: [Self; 15] = [
         Self::Setup,
         Self::Continue,
         Self::Exec,
         Self::Signal,
         Self::SignalAll,
         Self::Reap,
+        Self::Join,
         Self::Cloned,
         Self::Rehearsing,
         Self::Ready,
