@@ -159,7 +159,7 @@ fn setup_of(mounts: usize, rlimits: usize, filter: &[u8]) -> Vec<u8> {
         soft: 1,
         hard: 2,
     };
-    SetupWriter::new(0, &NOBODY, b"host", (1, 2), 0)
+    SetupWriter::new(0, &NOBODY, b"host", (1, 2))
         .mounts(vec![mount; mounts].into_iter())
         .limits(&vec![limit; rlimits], &[])
         .landlock((0, 0, 0), [].into_iter())

@@ -51,7 +51,8 @@ impl Driver for NoopDriver {
                 let step = Step::from_number(failure.step).map_or("start", Step::text);
                 (step.to_owned(), None)
             };
-            let rehearsal = agent::start(title.trim_end(), &setup, &[], || Ok(Vec::new()), describe).await?;
+            let rehearsal =
+                agent::start(title.trim_end(), &setup, &[], || Ok(Vec::new()), describe).await?;
             let agent = Arc::new(rehearsal.finish().await?);
             let rows = plan.controls.iter().map(|planned| {
                 let state = match planned.expected {

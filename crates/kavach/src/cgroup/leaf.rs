@@ -37,7 +37,13 @@ impl Leaf {
         let dirs: Vec<_> = guest.iter().filter(counts).map(child).collect();
         let enter = guest
             .iter()
-            .map(|dir| if counts(&dir) { child(dir) } else { dir.clone() })
+            .map(|dir| {
+                if counts(&dir) {
+                    child(dir)
+                } else {
+                    dir.clone()
+                }
+            })
             .collect();
         let mut made = Made::new(io);
         for dir in &dirs {

@@ -22,6 +22,7 @@ mod host_kill;
 mod interleave;
 mod ordinary_user;
 mod pause;
+mod pool;
 mod spawn;
 mod states;
 
@@ -47,6 +48,7 @@ fn main() -> ExitCode {
     let trials = [
         states::trials(),
         pause::trials(),
+        pool::trials(),
         ends::trials(),
         cancel::trials(),
         spawn::trials(),

@@ -44,7 +44,10 @@ pub(super) fn encode(plan: &Plan, range: Option<&IdRange>) -> Result<Vec<u8>> {
 }
 
 /// Compiled filters by what they were compiled from. There are two profiles and four switches.
-static COMPILED: Mutex<Vec<(String, Options, Arc<[u8]>)>> = Mutex::new(Vec::new());
+static COMPILED: Mutex<Vec<Compiled>> = Mutex::new(Vec::new());
+
+/// A profile, what it was compiled for, and the program.
+type Compiled = (String, Options, Arc<[u8]>);
 
 fn compile(profile: &str, options: Options) -> Result<Arc<[u8]>> {
     let mut compiled = COMPILED.lock().unwrap_or_else(PoisonError::into_inner);

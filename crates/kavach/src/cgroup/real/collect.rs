@@ -28,7 +28,10 @@ fn below(path: &Path) -> usize {
         return 0;
     };
     let children = entries.flatten().map(|entry| entry.path());
-    1 + children.filter(|c| c.is_dir()).map(|c| below(&c)).sum::<usize>()
+    1 + children
+        .filter(|c| c.is_dir())
+        .map(|c| below(&c))
+        .sum::<usize>()
 }
 
 #[test]
@@ -42,7 +45,11 @@ fn the_frozen_group_of_a_dead_owner_is_collected_and_a_live_one_is_not() {
     dead.group.freeze().unwrap();
     until("the guest to freeze", || dead.group.frozen().unwrap());
 
-    let made: usize = dead.bases.iter().map(|base| below(&base.join(&dead.name))).sum();
+    let made: usize = dead
+        .bases
+        .iter()
+        .map(|base| below(&base.join(&dead.name)))
+        .sum();
 
     let found = stale(&support);
     assert!(
@@ -55,8 +62,7 @@ fn the_frozen_group_of_a_dead_owner_is_collected_and_a_live_one_is_not() {
     let cleaned = clean(stale).unwrap();
     assert_eq!(cleaned.killed, 1);
     assert_eq!(
-        cleaned.removed,
-        made,
+        cleaned.removed, made,
         "name, guest and one leaf each, where each is made"
     );
     assert_eq!(shell.0.wait().unwrap().signal(), Some(9));
