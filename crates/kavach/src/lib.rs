@@ -40,7 +40,7 @@ mod supervisor;
 
 pub use audit::{AuditEvent, AuditHook, AuditKind, Decision};
 pub use backend::Backend;
-pub use command::{Command, IntoCommand, Stdin};
+pub use command::{Command, IntoCommand, PtySize, Stdin};
 pub use config::{SandboxConfig, SandboxConfigBuilder, Spec};
 pub use control::{Control, ControlState, Requirement};
 pub use enforcement::{EnforcementReport, EnforcementRow};

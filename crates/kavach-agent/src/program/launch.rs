@@ -148,6 +148,9 @@ impl<'a> Guest<'a> {
             sys::write(*procs, b"0").at_index(Step::JoinCgroup, index)?;
         }
         place(stdio, request, tell).at(Step::Descriptors)?;
+        if request.terminal {
+            sys::take_terminal(0).at(Step::Terminal)?;
+        }
         sys::umask(0o022);
         sys::chdir(request.cwd).at(Step::WorkingDirectory)?;
         self.restrict()?;

@@ -181,7 +181,8 @@ fn show(root: &Fd, op: &MountOp<'_>, source: Option<Fd>) -> Res<()> {
             sys::attach(&fs, &existing(root, op.target)?)
         }
         MountKind::DevPts => {
-            let options = [(c"ptmxmode", c"0666"), (c"mode", c"0620")];
+            // The kernel's terminals are few and counted for the whole host (kernel.pty.max).
+            let options = [(c"ptmxmode", c"0666"), (c"mode", c"0620"), (c"max", c"64")];
             let attrs = attributes(attr::NO_EXEC | attr::DEVICES);
             let fs = sys::new_filesystem(c"devpts", &options, attrs)?;
             make_dirs(root, op.target, 0o755)?;

@@ -10,10 +10,12 @@ use std::time::Duration;
 
 use kavach_proto::{Failure, MapKind, Mapping, SetupWriter, Step};
 
-use crate::agent::{self, Agent, AgentGuest};
+use crate::agent::{self, Agent, AgentGuest, open_terminal};
 use crate::backend::{
     Act, Backend, Driver, Guest, GuestEnd, Instance, Launch, Pausable, SandboxName, Started,
+    Terminal, Terminals,
 };
+use crate::command::PtySize;
 use crate::control::ControlState;
 use crate::enforcement::{EnforcementReport, EnforcementRow};
 use crate::error::{KavachError, Result};
@@ -129,6 +131,16 @@ impl Instance for NoopInstance {
             reason: "without a cgroup of its own a process tree cannot be frozen".into(),
             hint: Some("use the process backend".into()),
         })
+    }
+
+    fn terminals(&self) -> Result<&dyn Terminals> {
+        Ok(self)
+    }
+}
+
+impl Terminals for NoopInstance {
+    fn open(&self, size: PtySize) -> Act<'_, Result<Terminal>> {
+        Box::pin(open_terminal(self.agent.commands(), size, None))
     }
 }
 

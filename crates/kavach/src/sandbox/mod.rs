@@ -5,11 +5,14 @@ mod core;
 mod exec;
 mod inject;
 mod start;
+mod stdio;
+mod streams;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use child::{Child, ChildStdin, ChildStream};
+pub use child::Child;
+pub use streams::{ChildStdin, ChildStream};
 
 use self::core::Core;
 use crate::audit::AuditKind;

@@ -214,7 +214,8 @@ fn veto() {
             matches!(refused, Err(KavachError::Vetoed { .. })),
             "{refused:?}"
         );
-        assert_eq!(echo(&*pool.claim("Alice").await.unwrap()).await, "here\n");
+        let alice = pool.claim("Alice").await.unwrap();
+        assert_eq!(echo(&alice).await, "here\n");
     });
 }
 

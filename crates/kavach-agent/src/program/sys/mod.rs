@@ -45,6 +45,7 @@ mod nr {
     pub(super) const GETPID: usize = 39;
     pub(super) const SOCKET: usize = 41;
     pub(super) const SENDTO: usize = 44;
+    pub(super) const SENDMSG: usize = 46;
     pub(super) const RECVMSG: usize = 47;
     pub(super) const CLONE: usize = 56;
     pub(super) const EXECVE: usize = 59;

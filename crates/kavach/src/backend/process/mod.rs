@@ -73,7 +73,7 @@ impl ProcessDriver {
         let agent = rehearsal.finish().await?;
         let host_root = plan.mapping == Mapping::None && rustix::process::geteuid().is_root();
         let group = held.keep();
-        let instance = ProcessInstance::new(agent, group, &plan.limits, range, tmpfs);
+        let instance = ProcessInstance::new(agent, group, plan, range, tmpfs);
         Ok(Started::new(Arc::new(instance), report, host_root))
     }
 
