@@ -1,6 +1,8 @@
 //! Why kavach could not do its job. How a *guest* ended is no error: see
 //! [`Termination`](crate::result::Termination).
 
+mod clone;
+
 use std::borrow::Cow;
 use std::io;
 use std::path::PathBuf;

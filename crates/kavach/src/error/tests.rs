@@ -152,3 +152,23 @@ fn the_cause_from_below_is_kept() {
         .count();
     assert_eq!(causes, 5);
 }
+
+#[test]
+fn a_copy_says_the_same_and_keeps_the_number_from_below() {
+    use std::error::Error as _;
+    let number = |err: &KavachError| {
+        let cause = err.source()?.downcast_ref::<io::Error>()?;
+        cause.raw_os_error()
+    };
+    for err in one_of_each() {
+        let copy = err.clone();
+        assert_eq!(format!("{copy:?}"), format!("{err:?}"));
+        assert_eq!(number(&copy), number(&err));
+    }
+    let named = KavachError::HostIo {
+        op: "read".into(),
+        path: "/x".into(),
+        source: io::Error::new(io::ErrorKind::InvalidData, "not a number"),
+    };
+    assert_eq!(named.clone().to_string(), named.to_string());
+}

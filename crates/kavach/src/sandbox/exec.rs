@@ -306,7 +306,7 @@ pub(super) async fn spawn(core: &Arc<Core>, command: Command) -> Result<Child> {
             let finished = watch(&*watching, w, || on.end_of_a_command()).await;
             let result = finished.map(|f| result(f, Captured::default(), Captured::default()));
             report(&on, exec, &result).await;
-            done.send_replace(Some(result.map_err(Arc::new)));
+            done.send_replace(Some(result));
         });
         Ok((guest, streams, finished))
     });
