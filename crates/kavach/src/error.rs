@@ -2,6 +2,7 @@
 //! [`Termination`](crate::result::Termination).
 
 mod clone;
+mod shortage;
 
 use std::borrow::Cow;
 use std::io;
@@ -338,6 +339,9 @@ impl KavachError {
     /// What to try, where something can be said.
     #[must_use]
     pub fn hint(&self) -> Option<Cow<'_, str>> {
+        if let Some(hint) = shortage::hint(self) {
+            return Some(hint.into());
+        }
         match self {
             KavachError::InvalidTransition { from, .. } => {
                 let next: Vec<&str> = from.successors().map(SandboxState::as_str).collect();

@@ -172,3 +172,20 @@ fn a_copy_says_the_same_and_keeps_the_number_from_below() {
     };
     assert_eq!(named.clone().to_string(), named.to_string());
 }
+
+#[test]
+fn too_few_files_are_named_wherever_they_are_met() {
+    let setup = |source| KavachError::Setup {
+        step: "mount".into(),
+        on: "/etc".into(),
+        source,
+        fix: Some("something else".into()),
+    };
+    let direct = setup(io::Error::from_raw_os_error(24));
+    assert!(direct.hint().unwrap().contains("`ulimit -n`"));
+    // Below an error of another layer.
+    let wrapped = setup(io::Error::other(direct));
+    assert!(wrapped.hint().unwrap().contains("`ulimit -n`"));
+    let other = setup(io::Error::from_raw_os_error(13));
+    assert_eq!(other.hint().unwrap(), "something else");
+}
