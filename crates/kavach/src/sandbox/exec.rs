@@ -319,7 +319,7 @@ pub(super) async fn spawn(core: &Arc<Core>, command: Command) -> Result<Child> {
             ended.send_replace(true);
             let result = finished.map(|f| result(f, Captured::default(), Captured::default()));
             report(&on, exec, &result).await;
-            done.send_replace(Some(result.map_err(Arc::new)));
+            done.send_replace(Some(result));
             watching.release().await;
         });
         if let Some(terminal) = &streams.terminal {

@@ -39,6 +39,7 @@ fn main() -> ExitCode {
             "interleave" => interleave::driver(),
             "few_descriptors" => exhaustion::few_descriptors(),
             "few_descriptors_at_first" => exhaustion::few_descriptors_at_first(),
+            "small_files" => exhaustion::small_files(),
             "few_processes" => exhaustion::few_processes(),
             "drops" => cancel::dropped_creations(),
             _ => panic!("no child {name}"),

@@ -321,7 +321,7 @@ pub(super) fn describe(failure: &Failure, plan: &Plan) -> (String, Option<String
         plan.view
             .mounts
             .get(index)
-            .map_or_else(|| "the view".into(), |step| format!("{step:?}"))
+            .map_or_else(|| "the view".into(), shown)
     };
     const EPERM: u32 = 1;
     let denied = failure.errno == EPERM;
@@ -358,6 +358,17 @@ pub(super) fn describe(failure: &Failure, plan: &Plan) -> (String, Option<String
         ),
         _ => ("the new sandbox".into(), None),
     }
+}
+
+/// A step in a few words, `bind /etc/ssl`: its fields are for `Debug`, some are whole files.
+fn shown(step: &MountStep) -> String {
+    let value = serde_json::to_value(step).unwrap_or_default();
+    let named = value.as_object().and_then(|named| named.iter().next());
+    let text = named.map(|(kind, fields)| {
+        let target = fields.get("target").and_then(serde_json::Value::as_str);
+        format!("{} {}", kind.replace('_', " "), target.unwrap_or_default())
+    });
+    text.unwrap_or_else(|| "the view".into())
 }
 
 impl From<crate::plan::FilterOptions> for Options {
