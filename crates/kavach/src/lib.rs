@@ -37,6 +37,7 @@ pub mod scoring;
 pub mod seccomp;
 mod supervise;
 mod supervisor;
+pub mod workspace;
 
 pub use audit::{AuditEvent, AuditHook, AuditKind, Decision};
 pub use backend::Backend;
