@@ -1,11 +1,13 @@
 //! What this host can do: facts as plain data, so that a plan can be made for any host.
 
 mod cgroups;
+pub(crate) mod directories;
 mod facts;
 mod fakes;
 mod probe;
 
 pub(crate) use cgroups::Host;
+pub use directories::{Directory, DirectoryKind, FileId, RootEntry, RootFacts};
 pub use facts::{
     Availability, CgroupFacts, CgroupVersion, ControllerFacts, HostFacts, IdRange, PathKind,
 };

@@ -5,25 +5,27 @@ mod etc;
 mod isolation;
 mod landlock;
 mod limits;
+mod rootfs;
 mod settle;
 #[cfg(test)]
 #[cfg(feature = "process")]
 mod tests;
 mod types;
 mod view;
+mod workspace;
 
 pub use etc::is_public_etc;
 pub(crate) use etc::public_etc_names;
 pub use landlock::access;
 pub use types::{
-    FilterOptions, FilterPlan, Identity, LandlockPlan, LandlockRule, LimitMechanism, LimitsPlan,
-    Mapping, MountStep, NamespacePlan, Owner, Plan, PlannedControl, PlannedLimit, Resource, Rlimit,
-    ViewPlan,
+    FilterOptions, FilterPlan, HostDirectory, HostIds, Identity, LandlockPlan, LandlockRule,
+    LimitMechanism, LimitsPlan, Mapping, MountStep, NamespacePlan, Owner, Plan, PlannedControl,
+    PlannedLimit, Resource, Rlimit, UpperPlan, ViewPlan,
 };
 pub use view::SYSTEM_PATHS;
 
 use crate::backend::{Backend, unavailable_in_build};
-use crate::config::Spec;
+use crate::config::{Spec, Workspace};
 use crate::control::Control;
 use crate::error::{KavachError, Result};
 use crate::host::HostFacts;
@@ -68,6 +70,7 @@ fn plan_process(spec: &Spec, host: &HostFacts) -> Result<Plan> {
     let private = isolation.private_view;
     let identity = identity(spec, &isolation, private);
     let view = view::plan(spec, host, &isolation, &identity)?;
+    workspace::check(spec, &settler)?;
     settle_view(&mut settler, spec, &view)?;
     let landlock = landlock::plan(spec, host, &isolation, &view, &mut settler)?;
     let has_filter = settler.holds(Control::SyscallFilter);
@@ -94,7 +97,8 @@ fn plan_process(spec: &Spec, host: &HostFacts) -> Result<Plan> {
             options: FilterOptions {
                 network: !policy.asks_for(Control::Network),
                 deny_memfd: is_approximate(limits.memory_bytes),
-                deny_unix_sockets: private && !policy.filesystem.read.is_empty(),
+                deny_unix_sockets: private
+                    && (!policy.filesystem.read.is_empty() || workspace::writes_to_host(spec)),
                 pin_cpus: is_approximate(limits.cpus),
             },
         });
@@ -124,6 +128,7 @@ fn plan_process(spec: &Spec, host: &HostFacts) -> Result<Plan> {
 /// The noop backend: nothing is enforced, so nothing beyond `minimal` may be required.
 fn plan_noop(spec: &Spec, host: &HostFacts) -> Result<Plan> {
     let policy = &spec.policy;
+    workspace::check_noop(spec)?;
     let mut settler = Settler::new(spec.backend, policy);
     let minimal = crate::policy::SandboxPolicy::minimal();
     for control in Control::ALL {
@@ -207,10 +212,17 @@ fn settle_view(settler: &mut Settler<'_>, spec: &Spec, view: &ViewPlan) -> Resul
             )
         }
     })?;
-    let asked = format!(
+    let mut asked = format!(
         "{} MiB and {} inodes, /dev/shm {} MiB",
         fs.tmp_mb, fs.tmp_inodes, fs.shm_mb
     );
+    if let Some(quotas) = workspace::quotas(spec) {
+        if !view.private_root && !settler.asks_for(Control::Disk) {
+            let held = Outcome::held("size= and nr_inodes= of the workspace's tmpfs");
+            return settler.add(Control::Disk, quotas, held);
+        }
+        asked = format!("{asked}, {quotas}");
+    }
     settler.settle(Control::Disk, asked, || {
         if view.private_root {
             Outcome::held("size= and nr_inodes= of tmpfs")
@@ -250,13 +262,16 @@ fn settle_supervision(settler: &mut Settler<'_>, spec: &Spec) -> Result<()> {
 /// Who the guest is.
 fn identity(spec: &Spec, isolation: &isolation::Isolation, private: bool) -> Identity {
     let home = if private { view::HOME } else { "/" };
+    let cwd = spec
+        .workspace()
+        .map_or(std::path::Path::new(home), Workspace::directory);
     Identity {
         agent_id: spec.agent_id.clone(),
         hostname: isolation.namespaces.uts.then(|| spec.hostname.clone()),
         uid: isolation.uid,
         gid: isolation.gid,
         home: home.into(),
-        cwd: home.into(),
+        cwd: cwd.into(),
     }
 }
 

@@ -84,6 +84,9 @@ struct FilesystemText {
     tmp_mb: Option<u64>,
     tmp_inodes: Option<u64>,
     shm_mb: Option<u64>,
+    workspace_mb: Option<u64>,
+    workspace_inodes: Option<u64>,
+    write_through: Option<Vec<PathBuf>>,
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -214,6 +217,9 @@ impl PolicyText {
             set(&mut policy.filesystem.tmp_mb, fs.tmp_mb);
             set(&mut policy.filesystem.tmp_inodes, fs.tmp_inodes);
             set(&mut policy.filesystem.shm_mb, fs.shm_mb);
+            set(&mut policy.filesystem.workspace_mb, fs.workspace_mb);
+            set(&mut policy.filesystem.workspace_inodes, fs.workspace_inodes);
+            set(&mut policy.filesystem.write_through, fs.write_through);
         }
         if let Some(ns) = self.namespaces {
             set(&mut policy.namespaces.user, ns.user);
@@ -284,6 +290,9 @@ impl From<&SandboxPolicy> for PolicyText {
                 tmp_mb: Some(fs.tmp_mb),
                 tmp_inodes: Some(fs.tmp_inodes),
                 shm_mb: Some(fs.shm_mb),
+                workspace_mb: Some(fs.workspace_mb),
+                workspace_inodes: Some(fs.workspace_inodes),
+                write_through: Some(fs.write_through.clone()),
             }),
             namespaces: Some(NamespacesText {
                 user: Some(user),

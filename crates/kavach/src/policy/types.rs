@@ -126,6 +126,16 @@ pub struct Filesystem {
     pub tmp_inodes: u64,
     /// Size of `/dev/shm`, in MiB. Default 64, as container engines have it.
     pub shm_mb: u64,
+    /// What a workspace's changes may take up, in MiB, where they are kept in memory. Default
+    /// 1024: a build directory fits. They count to the memory limit.
+    pub workspace_mb: u64,
+    /// How many files and directories they may be. Default 131072: a large tree of node modules
+    /// fits; at about 1 KiB of kernel memory each they stay within 128 MiB.
+    pub workspace_inodes: u64,
+    /// Host directories shown at their own place, to be written to: absolute, normalised, at most
+    /// [`MAX_READ_PATHS`](crate::policy::MAX_READ_PATHS). A weakening by name: what a guest
+    /// writes there is on the host at once, and has no quota.
+    pub write_through: Vec<PathBuf>,
 }
 
 impl Default for Filesystem {
@@ -137,6 +147,9 @@ impl Default for Filesystem {
             tmp_mb: 256,
             tmp_inodes: 32_768,
             shm_mb: 64,
+            workspace_mb: 1024,
+            workspace_inodes: 131_072,
+            write_through: Vec::new(),
         }
     }
 }

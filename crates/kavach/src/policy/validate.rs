@@ -137,6 +137,14 @@ impl SandboxPolicy {
         range("filesystem.tmp_mb", fs.tmp_mb, 1, MAX_MB)?;
         range("filesystem.tmp_inodes", fs.tmp_inodes, 16, 1 << 32)?;
         range("filesystem.shm_mb", fs.shm_mb, 1, MAX_MB)?;
+        range("filesystem.workspace_mb", fs.workspace_mb, 1, MAX_MB)?;
+        range(
+            "filesystem.workspace_inodes",
+            fs.workspace_inodes,
+            16,
+            1 << 32,
+        )?;
+        self.validate_write_through()?;
         if fs.view == View::Host && self.asks_for(Control::ReadOnlyRoot) {
             return Err(KavachError::invalid(
                 "filesystem.read_only_root",
@@ -168,6 +176,46 @@ impl SandboxPolicy {
             }
         }
         Ok(())
+    }
+
+    /// Refuses writable host directories where nothing holds what is made in them.
+    fn validate_write_through(&self) -> Result<()> {
+        let fs = &self.filesystem;
+        let field = "filesystem.write_through";
+        if fs.write_through.len() > MAX_READ_PATHS {
+            return Err(KavachError::invalid(
+                field,
+                format!("{} paths", fs.write_through.len()),
+                format!("at most {MAX_READ_PATHS}"),
+                "name a directory above them",
+            ));
+        }
+        for (index, path) in fs.write_through.iter().enumerate() {
+            check_path(&format!("{field}[{index}]"), path)?;
+        }
+        if fs.write_through.is_empty() {
+            return Ok(());
+        }
+        if fs.view == View::Host {
+            return Err(KavachError::invalid(
+                field,
+                "the host view lets the guest write wherever the caller may",
+                "filesystem.view = \"private\"",
+                "use the private view, or leave write_through out",
+            ));
+        }
+        if self.asks_for(Control::SyscallFilter)
+            && self.requirement(Control::SyscallFilter) == Requirement::Required
+        {
+            return Ok(());
+        }
+        Err(KavachError::invalid(
+            field,
+            "without a required system call filter nothing keeps setuid files and sockets from \
+             being made in it",
+            "syscall_filter.profile = \"basic\" or \"strict\", required",
+            "set a profile, or give the guest a workspace instead",
+        ))
     }
 
     /// Refuses a control that is asked for and needs another that is not.
