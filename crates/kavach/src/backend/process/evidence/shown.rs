@@ -155,7 +155,7 @@ impl Observed {
         if !plan.view.private_root {
             return workspace.unwrap_or_else(|| seen(false, "no workspace is seen"));
         }
-        let tmpfs = self.tmpfs_sizes();
+        let tmpfs = self.tmpfs_sizes(plan);
         match workspace {
             None => tmpfs,
             Some(workspace) => seen(
@@ -209,6 +209,8 @@ fn is_workspace(mount: &MountLine) -> bool {
         ["upperdir=disk/upper", "workdir=disk/work"],
     ];
     mount.kind == "overlay"
+        // Overlayfs goes on read-only where it cannot write.
+        && of_super("rw")
         && of_super("lowerdir=lower")
         && of_super("userxattr")
         && upper.iter().any(|pair| pair.iter().all(|o| of_super(o)))
