@@ -2,6 +2,7 @@
 
 mod requirements;
 mod view;
+mod workspace;
 
 use super::*;
 use crate::config::SandboxConfig;
