@@ -148,7 +148,7 @@ fn dropped_claim() {
         let pool = SandboxPool::new(config("basic"), 1).await.unwrap();
         let claimed = pool.claim("t").await.unwrap();
         let id = claimed.id().to_owned();
-        assert_eq!(agents_of(&id).len(), 1);
+        assert!(!agents_of(&id).is_empty());
         drop(claimed);
         until("its end", || agents_of(&id).is_empty());
         drop(pool);
