@@ -1,5 +1,7 @@
 //! What the cgroup module found, as facts and as what a driver works with.
 
+use std::fs::read_link;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -28,6 +30,8 @@ struct Asker {
     euid: u32,
     egid: u32,
     capabilities: Option<u64>,
+    /// Its user and mount namespaces.
+    namespaces: [Option<PathBuf>; 2],
     /// Its place in each hierarchy; root's daemons move processes about.
     cgroups: Vec<u8>,
 }
@@ -39,6 +43,7 @@ impl Asker {
             euid: rustix::process::geteuid().as_raw(),
             egid: rustix::process::getegid().as_raw(),
             capabilities: capabilities.map(|sets| sets.effective.bits()),
+            namespaces: ["user", "mnt"].map(|ns| read_link(format!("/proc/self/ns/{ns}")).ok()),
             cgroups: std::fs::read("/proc/self/cgroup").unwrap_or_default(),
         }
     }
