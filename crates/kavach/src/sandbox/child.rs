@@ -176,7 +176,12 @@ impl Child {
 fn settle(result: Option<std::result::Result<ExecResult, Arc<KavachError>>>) -> Result<ExecResult> {
     match result {
         Some(Ok(result)) => Ok(result),
-        Some(Err(e)) => Err(KavachError::AgentDied { how: e.to_string() }),
+        Some(Err(e)) => Err(KavachError::AgentDied {
+            how: match &*e {
+                KavachError::AgentDied { how } => how.clone(),
+                other => other.to_string(),
+            },
+        }),
         None => Err(KavachError::SandboxGone {
             act: "wait for a command",
         }),
