@@ -31,7 +31,8 @@ pub(crate) enum Filter {
     Nothing,
     /// Text and colours.
     Lines(Neutraliser),
-    /// What draws on a screen. Kept even where all of it passes: it knows what to undo.
+    /// What draws on a screen. Fed even where all of it passes: it knows what to undo, which is
+    /// done by who has the terminal ([`UserTerminal`](crate::tty::UserTerminal)).
     Screen {
         screen: Arc<Mutex<Screen>>,
         passes_all: bool,
@@ -54,7 +55,6 @@ impl Filter {
             Filter::Nothing => return bytes,
             Filter::Lines(neutraliser) if bytes.is_empty() => neutraliser.finish(text),
             Filter::Lines(neutraliser) => neutraliser.feed(bytes, text),
-            Filter::Screen { screen, .. } if bytes.is_empty() => lock(screen).finish(text),
             Filter::Screen { screen, passes_all } => {
                 lock(screen).feed(bytes, text);
                 if *passes_all {

@@ -1,10 +1,6 @@
 //! Programs on a terminal: editors, pagers, job control, and a user's terminal that is as it was
 //! whatever ended them. As root and as an ordinary user, under every preset.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-#![allow(
-    clippy::print_stdout,
-    reason = "which setting a test is in; shown when it fails"
-)]
 
 mod common;
 
@@ -187,7 +183,8 @@ fn a_change_of_size_goes_through() {
 #[test]
 fn ctrl_z_does_not_stop_a_program_that_nobody_could_resume() {
     for setting in each("ctrl_z_does_not_stop_a_program_that_nobody_could_resume") {
-        let mut inside = setting.kavach("exec", ["--", "cat"]);
+        let mut inside = setting.kavach("exec", ["--", "sh", "-c", "echo ready; exec cat"]);
+        inside.expect("ready\r\n");
         inside.say("one\n");
         inside.expect("one\r\none\r\n");
         inside.say("\x1atwo\n");

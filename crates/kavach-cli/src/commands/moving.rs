@@ -90,7 +90,11 @@ impl Streams {
         loop {
             tokio::select! {
                 done = &mut self.tasks, if self.drained.is_none() => match joined(done) {
-                    Err(error) => return News::Failed(error),
+                    Err(error) => {
+                        // There is nothing left to wait for.
+                        self.drained = Some(Ok(Default::default()));
+                        return News::Failed(error);
+                    }
                     done => {
                         let gone = done.as_ref().is_ok_and(|(out, _)| out.reader_gone);
                         self.drained = Some(done);

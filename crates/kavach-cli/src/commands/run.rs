@@ -96,7 +96,15 @@ pub(crate) async fn run(resolved: &Resolved, command: Command, output: Output) -
         terminal: terminal.as_ref(),
         kill_at_limit,
     };
-    let (mut result, signal) = watching.until_it_ends(&mut child, &mut streams).await?;
+    let (mut result, signal) = match watching.until_it_ends(&mut child, &mut streams).await {
+        Ok(ended) => ended,
+        Err(error) => {
+            // What the program wrote goes before the error, and before its screen is undone.
+            let _ = sandbox.destroy().await;
+            let _ = tokio::time::timeout(READER_PATIENCE, streams.drain()).await;
+            return Err(error);
+        }
+    };
 
     // What the program left in the background ends here; it may hold the streams open.
     sandbox.destroy().await?;

@@ -1,5 +1,9 @@
 //! A conversation with a program on a real terminal: what it writes is waited for, never slept for.
 #![allow(dead_code, reason = "each test program uses its own part")]
+#![allow(
+    clippy::print_stdout,
+    reason = "which setting a test is in; shown when it fails"
+)]
 
 use std::ffi::OsStr;
 use std::fs::{File, OpenOptions};
