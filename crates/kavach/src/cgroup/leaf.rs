@@ -90,11 +90,13 @@ impl Leaf {
     /// What this leaf has used.
     pub(crate) fn usage(&self) -> Usage {
         let usage = stats::usage(self.io, &self.dirs);
-        // A refused fork raises the peak of the leaf by one before the guest
-        // group, which holds the limit, refuses it; that group's does not rise.
-        let guest_peak = stats::usage(self.io, &self.guest).pids_peak;
+        // A refused fork, or charge of memory, raises the peak of the leaf
+        // before the guest group, which holds the limit, refuses it; that
+        // group's does not rise.
+        let guest = stats::usage(self.io, &self.guest);
         Usage {
-            pids_peak: usage.pids_peak.min(guest_peak),
+            memory_peak_bytes: usage.memory_peak_bytes.min(guest.memory_peak_bytes),
+            pids_peak: usage.pids_peak.min(guest.pids_peak),
             ..usage
         }
     }
