@@ -26,23 +26,22 @@ pub(crate) struct Leaf {
 
 impl Leaf {
     /// Makes `exec.<id>` below `guest` in every hierarchy that counts or stops something; the
-    /// scheduler's alone holds a quota, and that is the guest group's.
+    /// scheduler's alone holds a quota, and that is the guest group's. Where there is no other, it
+    /// has to do: without a group of its own a command could not be killed.
     pub(super) fn create(
         io: &'static dyn ControlFiles,
         guest: &[Dir],
         id: u64,
     ) -> Result<Self, CgroupError> {
         let child = |dir: &Dir| dir.child(&format!("exec.{id}"));
-        let counts = |dir: &&Dir| dir.controllers != [Controller::Cpu];
-        let dirs: Vec<_> = guest.iter().filter(counts).map(child).collect();
+        let nothing_else = guest.iter().all(Dir::only_schedules);
+        let is_made = |dir: &Dir| nothing_else || !dir.only_schedules();
+        let dirs: Vec<_> = guest.iter().filter(|dir| is_made(dir)).map(child).collect();
         let enter = guest
             .iter()
-            .map(|dir| {
-                if counts(&dir) {
-                    child(dir)
-                } else {
-                    dir.clone()
-                }
+            .map(|dir| match is_made(dir) {
+                true => child(dir),
+                false => dir.clone(),
             })
             .collect();
         let mut made = Made::new(io);
