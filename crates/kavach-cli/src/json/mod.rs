@@ -16,7 +16,7 @@ use serde::Serialize;
 pub(crate) use self::documents::{
     Backends, Check, CheckStatus, Doctor, Exec, Failure, Gc, Score, ScoreHere, Scored, Tried,
 };
-pub(crate) use self::parts::{BackendRow, BackendStatus, Leftover, Problem, Row};
+pub(crate) use self::parts::{BackendRow, BackendStatus, Leftover, Problem, Row, Strength};
 use crate::error::{CliError, Result};
 use crate::output;
 
