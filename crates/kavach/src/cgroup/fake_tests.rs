@@ -344,6 +344,23 @@ fn v2_counters_of_the_leaf_and_of_its_limits() {
 }
 
 #[test]
+fn what_was_refused_is_in_no_peak() {
+    let host = FakeHost::new().v2("cpu io memory pids", "/", true);
+    let group = create(&host, &ROOT, &limits()).unwrap();
+    let leaf = group.leaf(1).unwrap();
+    let guest = format!("unified/{NAME}/guest");
+    let host = host.set(&format!("{guest}/memory.peak"), "4096\n");
+    let host = host.set(&format!("{guest}/exec.1/memory.peak"), "12288\n");
+    let host = host.set(&format!("{guest}/exec.1/pids.peak"), "4\n");
+    let usage = leaf.usage();
+    assert_eq!(
+        (usage.memory_peak_bytes, usage.pids_peak),
+        (Some(4096), Some(3))
+    );
+    drop(host);
+}
+
+#[test]
 fn v1_without_fine_cpu_files_uses_ticks() {
     let host = v1_host();
     let group = create(&host, &ROOT, &limits()).unwrap();

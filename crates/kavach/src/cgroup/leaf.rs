@@ -106,11 +106,14 @@ impl Leaf {
     pub(crate) fn counters(&self) -> (Usage, Events) {
         let io = &ReadOnce::new(self.io);
         let usage = stats::usage(io, &self.dirs);
-        // A refused fork raises the peak of the leaf by one before the guest
-        // group, which holds the limit, refuses it; that group's does not rise.
-        let guest_peak = stats::pids_peak(io, &self.guest);
+        // A refused fork, or charge of memory, raises the peak of the leaf
+        // before the guest group, which holds the limit, refuses it; that
+        // group's does not rise.
+        let memory_peak = stats::memory_peak(io, &self.guest);
+        let pids_peak = stats::pids_peak(io, &self.guest);
         let usage = Usage {
-            pids_peak: usage.pids_peak.min(guest_peak),
+            memory_peak_bytes: usage.memory_peak_bytes.min(memory_peak),
+            pids_peak: usage.pids_peak.min(pids_peak),
             ..usage
         };
         let group = stats::limit_events(io, &self.guest).since(self.at_start);
