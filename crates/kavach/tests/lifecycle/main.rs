@@ -22,6 +22,7 @@ mod host_kill;
 mod interleave;
 mod ordinary_user;
 mod pause;
+mod pty;
 mod spawn;
 mod states;
 
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
             "few_descriptors_at_first" => exhaustion::few_descriptors_at_first(),
             "few_processes" => exhaustion::few_processes(),
             "drops" => cancel::dropped_creations(),
+            "terminals" => pty::terminals(),
             _ => panic!("no child {name}"),
         }
         return ExitCode::SUCCESS;
@@ -50,6 +52,7 @@ fn main() -> ExitCode {
         ends::trials(),
         cancel::trials(),
         spawn::trials(),
+        pty::trials(),
         hooks::trials(),
         credentials::trials(),
         exhaustion::trials(),
