@@ -30,13 +30,16 @@ pub enum Kind {
     SignalAll = 5,
     /// Host, to a reaper: what to clean when the connection closes.
     Reap = 6,
+    /// Host: enter the control groups whose files travel with it. Second frame of a connection:
+    /// the groups are made while the agent starts.
+    Join = 7,
     /// Host: pass on the sandbox's `/dev/ptmx`; `id` names the answer.
-    AskPtmx = 7,
+    AskPtmx = 8,
     /// Agent: PID 1 exists; its pid as the host sees it.
     Cloned = 64,
     /// Agent: a process with every restriction of a guest waits to be inspected; its inner pid.
     Rehearsing = 65,
-    /// Agent: the sandbox serves.
+    /// Agent: a reaper is ready.
     Ready = 66,
     /// Agent: setup ended at a step, see [`crate::Failure`].
     SetupFailed = 67,
@@ -55,13 +58,14 @@ pub enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 16] = [
+    const ALL: [Self; 17] = [
         Self::Setup,
         Self::Continue,
         Self::Exec,
         Self::Signal,
         Self::SignalAll,
         Self::Reap,
+        Self::Join,
         Self::AskPtmx,
         Self::Cloned,
         Self::Rehearsing,

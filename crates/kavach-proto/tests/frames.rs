@@ -166,7 +166,7 @@ fn setup_of(mounts: usize, rlimits: usize, filter: &[u8]) -> Vec<u8> {
         soft: 1,
         hard: 2,
     };
-    SetupWriter::new(0, &NOBODY, b"host", (1, 2), 0)
+    SetupWriter::new(0, &NOBODY, b"host", (1, 2))
         .mounts(vec![mount; mounts].into_iter())
         .limits(&vec![limit; rlimits], &[])
         .landlock((0, 0, 0), [].into_iter())
@@ -375,7 +375,6 @@ proptest! {
         ids: [u32; 7],
         hostname in text(),
         root: (u64, u64),
-        join in 0..=8usize,
         mounts in vec((text(), text(), vec(any::<u8>(), 0..60), any::<(u32, u32, u64, u64)>()), 0..12),
         limits in vec(any::<(u32, u64, u64)>(), 0..=16),
         cpus in vec(any::<u8>(), 0..32),
@@ -395,7 +394,7 @@ proptest! {
             resource: *resource, soft: *soft, hard: *hard,
         }).collect();
         let filter = instructions.concat();
-        let bytes = SetupWriter::new(flags, &mapping, &hostname, root, join)
+        let bytes = SetupWriter::new(flags, &mapping, &hostname, root)
             .mounts(specs.into_iter())
             .limits(&rlimits, &cpus)
             .landlock(handled, rules.iter().map(|(access, path)| (*access, path.as_slice())))
@@ -406,7 +405,6 @@ proptest! {
         prop_assert_eq!(setup.mapping, mapping);
         prop_assert_eq!(setup.hostname.to_bytes(), &*hostname);
         prop_assert_eq!((setup.root_size, setup.root_inodes), root);
-        prop_assert_eq!(setup.join_count, join);
         prop_assert_eq!(setup.rlimits(), &*rlimits);
         prop_assert_eq!(setup.cpus, &*cpus);
         prop_assert_eq!((setup.landlock_fs, setup.landlock_net, setup.landlock_scoped), handled);

@@ -43,7 +43,7 @@ impl Driver for NoopDriver {
                 uid: 0,
                 gid: 0,
             };
-            let setup = SetupWriter::new(0, &nobody, b"", (0, 0), 0)
+            let setup = SetupWriter::new(0, &nobody, b"", (0, 0))
                 .mounts([].into_iter())
                 .limits(&[], &[])
                 .landlock((0, 0, 0), [].into_iter())
@@ -53,7 +53,8 @@ impl Driver for NoopDriver {
                 let step = Step::from_number(failure.step).map_or("start", Step::text);
                 (step.to_owned(), None)
             };
-            let rehearsal = agent::start(title.trim_end(), &setup, &[], describe).await?;
+            let rehearsal =
+                agent::start(title.trim_end(), &setup, &[], || Ok(Vec::new()), describe).await?;
             let agent = Arc::new(rehearsal.finish().await?);
             let rows = plan.controls.iter().map(|planned| {
                 let state = match planned.expected {

@@ -107,10 +107,12 @@ impl Command {
         self
     }
 
-    /// Starts in this directory, inside. Default: the home directory of the sandbox.
+    /// Starts in this directory, inside; an absolute path without `..`. Default: the home
+    /// directory of the sandbox.
     #[must_use]
     pub fn cwd(mut self, directory: impl Into<PathBuf>) -> Self {
-        self.cwd = Some(directory.into());
+        // A `/` at the end, as shells complete it, a doubled one and a `.` mean nothing.
+        self.cwd = Some(directory.into().components().collect());
         self
     }
 
@@ -430,6 +432,14 @@ mod tests {
     fn a_shell_is_started_only_by_name() {
         let command = Command::shell("a | b");
         assert_eq!(command.get_argv(), ["/bin/sh", "-c", "a | b"]);
+    }
+
+    #[test]
+    fn a_directory_is_the_same_with_a_slash_at_its_end() {
+        for (written, meant) in [("/tmp/", "/tmp"), ("/a//b/./c/", "/a/b/c"), ("/", "/")] {
+            let command = Command::new("a").cwd(written);
+            assert_eq!(command.get_cwd(), Some(Path::new(meant)));
+        }
     }
 
     #[test]

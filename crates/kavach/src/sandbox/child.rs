@@ -27,7 +27,7 @@ pub(super) struct Streams {
     pub(super) types: bool,
 }
 
-type Outcome = watch::Receiver<Option<std::result::Result<ExecResult, Arc<KavachError>>>>;
+type Outcome = watch::Receiver<Option<Result<ExecResult>>>;
 
 /// A started command. Dropping the handle lets the command go on; it ends with the sandbox at the
 /// latest. Closing its output by dropping the streams is seen by the command as a closed pipe.
@@ -108,7 +108,7 @@ impl Child {
             .await
             .ok()
             .and_then(|r| r.clone());
-        settle(result)
+        ended(result)
     }
 
     /// The result, if the command has ended.
@@ -117,7 +117,7 @@ impl Child {
     /// As [`Child::wait`].
     pub fn try_wait(&mut self) -> Result<Option<ExecResult>> {
         let result = self.outcome.borrow().clone();
-        result.map(|result| settle(Some(result))).transpose()
+        result.transpose()
     }
 
     /// Sends a signal to the command's process group.
@@ -173,17 +173,10 @@ impl Child {
     }
 }
 
-fn settle(result: Option<std::result::Result<ExecResult, Arc<KavachError>>>) -> Result<ExecResult> {
-    match result {
-        Some(Ok(result)) => Ok(result),
-        Some(Err(e)) => Err(KavachError::AgentDied {
-            how: match &*e {
-                KavachError::AgentDied { how } => how.clone(),
-                other => other.to_string(),
-            },
-        }),
-        None => Err(KavachError::SandboxGone {
-            act: "wait for a command",
-        }),
-    }
+/// Every wait gets the error itself, with its code and its cause; none where nobody is left who
+/// could say how the command ended.
+fn ended(outcome: Option<Result<ExecResult>>) -> Result<ExecResult> {
+    outcome.unwrap_or(Err(KavachError::SandboxGone {
+        act: "wait for a command",
+    }))
 }

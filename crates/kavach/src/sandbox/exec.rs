@@ -164,7 +164,14 @@ async fn run(
     let finished = watch(&*guest, w, || core.end_of_a_command()).await;
     ended.send_replace(true);
     let (out, err) = (taken(out).await?, taken(err).await?);
+    release_later(guest);
     Ok(result(finished?, out, err))
+}
+
+/// Gives back what the command had for itself, while its caller already has the result. The end
+/// of the sandbox does not wait for it: it removes all there is.
+fn release_later(guest: Arc<dyn Guest>) {
+    tokio::spawn(async move { guest.release().await });
 }
 
 async fn taken(task: Option<tokio::task::JoinHandle<Captured>>) -> Result<Captured> {
@@ -312,7 +319,8 @@ pub(super) async fn spawn(core: &Arc<Core>, command: Command) -> Result<Child> {
             ended.send_replace(true);
             let result = finished.map(|f| result(f, Captured::default(), Captured::default()));
             report(&on, exec, &result).await;
-            done.send_replace(Some(result.map_err(Arc::new)));
+            done.send_replace(Some(result));
+            watching.release().await;
         });
         if let Some(terminal) = &streams.terminal {
             let own = terminal.try_clone().and_then(Master::new);

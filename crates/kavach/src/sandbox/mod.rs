@@ -141,6 +141,23 @@ impl Sandbox {
         self.core.strength()
     }
 
+    /// Asks and tells the hooks of something that happens to this sandbox.
+    pub(crate) fn announce(&self, kind: AuditKind) -> Result<()> {
+        self.core.audit().before(kind.clone())?;
+        self.core.audit().after(kind);
+        Ok(())
+    }
+
+    /// Kills every process in it and waits until none is left; its files stay.
+    pub(crate) async fn end_processes(&self) -> Result<()> {
+        let core = self.core.clone();
+        core::on_supervisor(
+            "end its processes",
+            async move { core.end_processes().await },
+        )
+        .await
+    }
+
     /// What was planned.
     #[must_use]
     pub fn plan(&self) -> &Plan {
