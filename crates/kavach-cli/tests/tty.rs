@@ -5,6 +5,7 @@
 mod common;
 
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 use common::dialogue::{Dialogue, Setting, settings};
@@ -329,6 +330,44 @@ fn a_stop_from_outside_gives_the_terminal_back_for_as_long() {
         host.resize(24, 80);
         host.say("exit\n");
         host.end();
+    }
+}
+
+#[test]
+fn after_a_kill_of_kavach_itself_bash_has_its_terminal_back() {
+    for setting in each("after_a_kill_of_kavach_itself_bash_has_its_terminal_back") {
+        let mut host = setting.host_shell();
+        let before = host.run("stty -g");
+        let script = "stty raw -echo; echo rea''dy; exec sleep 1000";
+        let start = format!(
+            "$KAVACH exec --policy {} -- sh -c \"{script}\"",
+            setting.policy
+        );
+        host.say(&format!("{start}\n"));
+        host.expect("ready");
+        common::kill(kavach_of(host.pid()), Signal::KILL);
+        host.expect("Killed");
+        host.expect("host> ");
+        assert_eq!(host.run("stty -g"), before);
+        host.say("exit\n");
+        host.end();
+    }
+}
+
+#[test]
+fn a_terminal_that_goes_away_ends_the_sandbox() {
+    for setting in each("a_terminal_that_goes_away_ends_the_sandbox") {
+        let script = "trap '' HUP; echo ready; sleep 1000 & wait";
+        let mut inside = setting.kavach("exec", ["--", "bash", "-c", script]);
+        inside.expect("ready");
+        let agents = common::children_named(inside.pid(), "kavach-agent");
+        inside.hang_up();
+        assert_eq!(inside.wait().code(), Some(129));
+        assert!(
+            agents
+                .iter()
+                .all(|pid| !Path::new(&format!("/proc/{pid}")).exists())
+        );
     }
 }
 

@@ -247,6 +247,14 @@ impl Dialogue {
         }
     }
 
+    /// Closes the terminal, as the window of an emulator is closed.
+    pub(crate) fn hang_up(&mut self) {
+        // The other end goes with it.
+        let (ours, theirs) = terminal();
+        self.ours = ours;
+        self.theirs = theirs;
+    }
+
     pub(crate) fn resize(&self, rows: u16, cols: u16) {
         resize(&self.ours, rows, cols);
     }

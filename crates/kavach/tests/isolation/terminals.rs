@@ -48,7 +48,19 @@ pub(crate) fn add(suite: &mut Suite) {
     });
     suite.each("many_terminals_are_bounded", &ISOLATING, bounded);
     suite.each("a_ptmx_that_is_none_is_refused", &["basic"], fake);
-    suite.each_needing("programs_that_make_terminals", &ALL, tools, makers);
+    suite.each_needing(
+        "script_makes_a_terminal",
+        &ALL,
+        |_| program("/usr/bin/script"),
+        script,
+    );
+    // Under `strict` it has no socket to speak over.
+    suite.each_needing(
+        "tmux_makes_terminals",
+        &["basic"],
+        |_| program("/usr/bin/tmux"),
+        tmux,
+    );
     suite.each("line_editing_of_python", &ALL, python);
     suite.subject_for("terminals", &[Who::Root, Who::Delegated]);
     suite.each("a_pause_holds_the_keys", &ALL[1..], pause);
@@ -344,11 +356,7 @@ fn fake(s: Setting) {
     }
 }
 
-fn tools(_: Who) -> Option<String> {
-    program("/usr/bin/script").or_else(|| program("/usr/bin/tmux"))
-}
-
-fn makers(s: Setting) {
+fn script(s: Setting) {
     let world = World::of(s.policy);
     let dir = notes(&world);
     let command = format!("cd {dir}; script -qec 'tty; stty size' log; wc -l < log");
@@ -359,6 +367,19 @@ fn makers(s: Setting) {
         "{said:?}"
     );
     world.sh(&format!("rm -r {dir}"));
+}
+
+fn tmux(s: Setting) {
+    // Nothing of the host's is shown: with a read path, sockets with a name are refused.
+    let policy = SandboxPolicy::from_preset(s.policy).unwrap();
+    let world = World::new(SandboxConfig::builder().policy(policy));
+    let command = Command::new("/usr/bin/tmux").args(["-f", "/dev/null"]);
+    let mut child = world.spawn(interactive(command.env("TERM", "xterm")));
+    world.expect(&mut child, "[0] 0:");
+    world.write(&mut child, b"exec sh -c 'tty; exec sleep 1000'\n");
+    world.expect(&mut child, "/dev/pts/1");
+    assert!(world.run("tmux kill-server").success());
+    eventually("it has ended", || child.try_wait().unwrap().is_some());
 }
 
 fn python(s: Setting) {
