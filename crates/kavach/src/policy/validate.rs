@@ -175,7 +175,11 @@ impl SandboxPolicy {
         {
             let wrong = Wrong {
                 known: &SYSCALL_PROFILES,
-                ..Wrong::new(profile, "\"basic\", \"strict\", or \"none\" for no filter", "")
+                ..Wrong::new(
+                    profile,
+                    "\"basic\", \"strict\", or \"none\" for no filter",
+                    "",
+                )
             };
             faults.push(Fault::new("syscall_filter.profile", wrong));
         }
