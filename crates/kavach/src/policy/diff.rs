@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::SandboxPolicy;
 use super::order::{Level, profile_rank};
@@ -14,7 +14,7 @@ use crate::control::Control;
 use crate::seccomp::{SyscallData, Witness, allowed_beyond};
 
 /// Which way a change goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Effect {
     /// The second policy allows what the first denied.

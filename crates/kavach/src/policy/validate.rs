@@ -2,8 +2,8 @@
 
 use std::path::{Component, Path};
 
+use super::SandboxPolicy;
 use super::section::{Fault, Section as _};
-use super::{SandboxPolicy, View};
 use crate::control::{Control, Requirement};
 use crate::error::{KavachError, Result};
 
@@ -119,8 +119,8 @@ const NEEDS: [Need; 7] = [
         control: Control::ReadOnlyRoot,
         asked_by: "filesystem.read_only_root = true",
         needs: Control::FilesystemView,
-        fix: "the host's own root cannot be made read-only for the guest: keep the view, or \
-              leave read_only_root out",
+        fix: "the host's own root cannot be made read-only for the guest: keep the private view, \
+              or set read_only_root = false",
     },
     Need {
         control: Control::Disk,
@@ -224,16 +224,6 @@ impl SandboxPolicy {
     /// `requirements.pid_namespace = "off"`, into a guest that sees every file.
     pub(super) fn contradictions(&self) -> Vec<Fault> {
         let mut faults: Vec<Fault> = Vec::new();
-        if self.filesystem.view == View::Host && self.asks_for(Control::ReadOnlyRoot) {
-            faults.push(Fault::new(
-                "filesystem.read_only_root",
-                Wrong::new(
-                    "the host's own root cannot be made read-only for the guest",
-                    "filesystem.view = \"private\"",
-                    "use the private view, or leave read_only_root out",
-                ),
-            ));
-        }
         for need in &NEEDS {
             if !self.asks_for(need.control) || self.asks_for(need.needs) {
                 continue;

@@ -2,92 +2,30 @@
 
 use kavach::SandboxPolicy;
 use kavach::policy::{Act, Change, Effect};
-use serde::Serialize;
 
 use super::super::table::table;
 use crate::cli::PolicyDiffArgs;
 use crate::error::Result;
 use crate::exit_code;
-use crate::json;
+use crate::json::{self, Relation};
 use crate::output;
 use crate::policy_arg;
 use crate::terminal::plain;
-
-/// docs/cli.md has it in words.
-#[derive(Serialize)]
-struct Document<'a> {
-    schema: &'static str,
-    from: &'a str,
-    to: &'a str,
-    relation: Relation,
-    changes: Vec<Row<'a>>,
-}
-
-/// How the second policy stands to the first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-enum Relation {
-    /// Neither allows what the other denies.
-    Equal,
-    Stricter,
-    Weaker,
-    /// Each allows something that the other denies.
-    Both,
-}
-
-#[derive(Serialize)]
-struct Row<'a> {
-    key: &'a str,
-    from: &'a str,
-    to: &'a str,
-    effect: Effect,
-    allows: Option<String>,
-    denies: Option<String>,
-}
 
 pub(super) fn run(args: &PolicyDiffArgs) -> Result<u8> {
     let from = policy_arg::load("policy diff", &args.from)?;
     let to = policy_arg::load("policy diff", &args.to)?;
     let changes = from.diff(&to);
-    let relation = relation(&changes);
+    let document = json::PolicyDiff::new(&from.name, &to.name, &changes);
     if args.json {
-        json::print(&Document {
-            schema: "kavach.policy-diff/1",
-            from: &from.name,
-            to: &to.name,
-            relation,
-            changes: changes.iter().map(row).collect(),
-        })?;
+        json::print(&document)?;
     } else {
-        output::line(&text(&from, &to, &changes, relation))?;
+        output::line(&text(&from, &to, &changes, document.relation))?;
     }
-    Ok(match relation {
+    Ok(match document.relation {
         Relation::Equal | Relation::Stricter => exit_code::OK,
         Relation::Weaker | Relation::Both => exit_code::NOT_OK,
     })
-}
-
-fn relation(changes: &[Change]) -> Relation {
-    let allows = changes.iter().any(|change| change.allows.is_some());
-    let denies = changes.iter().any(|change| change.denies.is_some());
-    match (allows, denies) {
-        (false, false) => Relation::Equal,
-        (false, true) => Relation::Stricter,
-        (true, false) => Relation::Weaker,
-        (true, true) => Relation::Both,
-    }
-}
-
-fn row(change: &Change) -> Row<'_> {
-    let words = |act: &Option<Act>| act.as_ref().map(Act::to_string);
-    Row {
-        key: &change.key,
-        from: &change.from,
-        to: &change.to,
-        effect: change.effect,
-        allows: words(&change.allows),
-        denies: words(&change.denies),
-    }
 }
 
 fn text(

@@ -1,9 +1,7 @@
 //! `kavach policy explain`: what this host does about each control, and what it is worth.
 
-use kavach::control::{Control, ControlState, Requirement};
-use kavach::plan::{ExplainedControl, Explanation, explain};
-use kavach::{Backend, SandboxConfig};
-use serde::Serialize;
+use kavach::plan::{Explanation, explain};
+use kavach::{ControlState, SandboxConfig};
 
 use super::super::table::table;
 use crate::cli::PolicyExplainArgs;
@@ -15,48 +13,6 @@ use crate::policy_arg;
 use crate::resolve::backend;
 use crate::terminal::plain;
 
-/// docs/cli.md has it in words.
-#[derive(Serialize)]
-struct Document<'a> {
-    schema: &'static str,
-    backend: Backend,
-    policy: &'a str,
-    /// Whether a sandbox can be started here.
-    starts: bool,
-    /// The strength to expect here; null where nothing starts.
-    strength: Option<Strength>,
-    /// What the scale gives the policy if all of it held.
-    scale: Strength,
-    controls: Vec<Row<'a>>,
-    score: Vec<Item>,
-}
-
-#[derive(Serialize)]
-struct Row<'a> {
-    control: Control,
-    requested: &'a str,
-    requirement: Requirement,
-    state: Option<ControlState>,
-    mechanism: &'a str,
-    obstacle: Option<Obstacle<'a>>,
-    points: i16,
-}
-
-#[derive(Serialize)]
-struct Obstacle<'a> {
-    required: &'a str,
-    found: &'a str,
-    fix: &'a str,
-    blocks: bool,
-}
-
-#[derive(Serialize)]
-struct Item {
-    what: &'static str,
-    control: Option<Control>,
-    points: i16,
-}
-
 pub(super) fn run(args: &PolicyExplainArgs) -> Result<u8> {
     let policy = policy_arg::merged("policy explain", &args.policy)?.unwrap_or_default();
     let config = SandboxConfig::builder()
@@ -67,51 +23,11 @@ pub(super) fn run(args: &PolicyExplainArgs) -> Result<u8> {
     let facts = kavach::host::probe().looking_at(spec.host_paths());
     let explanation = explain(&spec, &facts)?;
     if args.json {
-        json::print(&document(&explanation))?;
+        json::print(&json::PolicyExplain::from(&explanation))?;
     } else {
         output::line(&text(&explanation))?;
     }
     Ok(exit_code::OK)
-}
-
-fn document(explanation: &Explanation) -> Document<'_> {
-    Document {
-        schema: "kavach.policy-explain/1",
-        backend: explanation.backend,
-        policy: &explanation.policy,
-        starts: explanation.starts,
-        strength: explanation.strength.map(Strength::from),
-        scale: explanation.scale.into(),
-        controls: explanation.controls.iter().map(row).collect(),
-        score: items(explanation),
-    }
-}
-
-fn row(row: &ExplainedControl) -> Row<'_> {
-    Row {
-        control: row.control,
-        requested: &row.requested,
-        requirement: row.requirement,
-        state: row.state,
-        mechanism: &row.mechanism,
-        obstacle: row.obstacle.as_ref().map(|obstacle| Obstacle {
-            required: &obstacle.required,
-            found: &obstacle.found,
-            fix: &obstacle.fix,
-            blocks: obstacle.blocks,
-        }),
-        points: row.points,
-    }
-}
-
-fn items(explanation: &Explanation) -> Vec<Item> {
-    let items = explanation.breakdown.items.iter();
-    let items = items.map(|item| Item {
-        what: item.what,
-        control: item.control,
-        points: item.points,
-    });
-    items.collect()
 }
 
 fn text(explanation: &Explanation) -> String {

@@ -148,7 +148,7 @@ impl Document {
             }
             _ => (
                 format!("{}, not {VERSION}", entry.node.described()),
-                format!("write `version = {VERSION}`"),
+                format!("write the number {VERSION}, without quotes"),
             ),
         };
         let problem = PolicyProblem::of_file(ProblemKind::Version, &self.name, problem, fix)

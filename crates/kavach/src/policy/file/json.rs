@@ -17,6 +17,9 @@ use super::tree::{Entry, MAX_DEPTH, Node, Value};
 
 /// The tree, or what is wrong with the text's form.
 pub(super) fn parse(text: &str) -> Result<Node, Vec<Syntax>> {
+    if text.trim_start_matches(WHITE).is_empty() {
+        return Err(vec![Syntax::new(0..0, "an empty file".to_owned())]);
+    }
     let whole: &RawValue = serde_json::from_str(text).map_err(|error| vec![fault(text, &error)])?;
     // White space may stand before and after.
     let start = text.len() - text.trim_start_matches(WHITE).len();

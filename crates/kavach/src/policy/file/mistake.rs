@@ -73,17 +73,38 @@ fn unknown_key(
         .copied()
         .filter(|name| *name != "$schema")
         .collect();
+    let controls = known.contains(&"syscall_filter") && known.contains(&"memory");
     found.nearest = nearest(wrong, known.iter().copied())
+        .or_else(|| (controls && wrong == "seccomp").then(|| "syscall_filter".to_owned()))
         .map(below)
-        .or_else(|| elsewhere(wrong));
+        .or_else(|| elsewhere(wrong).filter(|_| !controls));
+    if matches!(wrong.as_str(), "timeout" | "timeout_ms" | "wall_time_ms") {
+        found.nearest = None;
+        found.fix = "a time limit belongs to the command, not to the policy: `--timeout`, or \
+                     `timeout_ms` of the config"
+            .into();
+    }
     if found.nearest.is_none() || known.len() <= FEW {
         found.required = one_of(&known, '`');
     }
     found
 }
 
+/// Keys that others have for what is meant, with its whole path here.
+const SYNONYMS: [(&str, &str); 6] = [
+    ("seccomp", "syscall_filter"),
+    ("processes", "limits.pids"),
+    ("readonly", "filesystem.read_only_root"),
+    ("rlimit_nofile", "limits.open_files"),
+    ("include", "extends"),
+    ("inherits", "extends"),
+];
+
 /// The whole path of a key of this name in another place.
 fn elsewhere(wrong: &str) -> Option<String> {
+    if let Some((_, path)) = SYNONYMS.iter().find(|(name, _)| *name == wrong) {
+        return Some((*path).to_owned());
+    }
     let paths = keys().map(|key| key.path.to_owned());
     let tops = [
         "network",
@@ -202,6 +223,13 @@ pub(super) fn unknown_preset(name: &str, source_name: &str) -> PolicyProblem {
     found
 }
 
+/// Whether a closing bracket stands here, and a comma before it.
+fn follows_comma(text: &str, at: usize) -> bool {
+    let before = text.get(..at).unwrap_or_default().trim_end();
+    let after = text.get(at..).unwrap_or_default();
+    before.ends_with(',') && after.starts_with(['}', ']'])
+}
+
 /// What was probably meant by a text that is not of its format.
 pub(super) fn syntax_fix(format: Format, text: &str, syntax: &Syntax) -> &'static str {
     let start = text.trim_start();
@@ -226,12 +254,14 @@ pub(super) fn syntax_fix(format: Format, text: &str, syntax: &Syntax) -> &'stati
             "JSON has no comments: remove it, or write the policy as TOML"
         }
         Format::Json if line.contains('\'') => "JSON takes double quotes alone",
-        Format::Json if syntax.problem.starts_with("trailing comma") => {
-            "remove the comma behind the last entry"
-        }
+        Format::Json if follows_comma(text, at) => "remove the comma before it",
         Format::Json if start.starts_with('[') || start.starts_with("version") => {
             "this looks like TOML: name the file `.toml`"
         }
+        _ if syntax.problem.contains("duplicate key") || syntax.problem.contains("twice") => {
+            "remove one of the two"
+        }
+        Format::Json if start.is_empty() => "write at least { \"version\": 1 }",
         _ => "",
     }
 }
