@@ -127,6 +127,10 @@ impl ControlFiles for ReadOnce {
     fn owner(&self, path: &Path) -> io::Result<u32> {
         self.io.owner(path)
     }
+
+    fn has_mark(&self, path: &Path, name: &str) -> bool {
+        self.io.has_mark(path, name)
+    }
 }
 
 /// Reads at most `limit` bytes.

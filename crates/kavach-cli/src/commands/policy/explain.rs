@@ -7,7 +7,7 @@ use super::super::table::table;
 use crate::cli::PolicyExplainArgs;
 use crate::error::Result;
 use crate::exit_code;
-use crate::json::{self, Strength};
+use crate::json;
 use crate::output;
 use crate::policy_arg;
 use crate::resolve::backend;
