@@ -36,6 +36,7 @@ pub mod scoring;
 pub mod seccomp;
 mod supervise;
 mod supervisor;
+pub mod workspace;
 
 pub use audit::{AuditEvent, AuditHook, AuditKind, Decision};
 pub use backend::Backend;
@@ -50,6 +51,7 @@ pub use policy::SandboxPolicy;
 pub use result::{ExecResult, Termination, Verdict};
 pub use sandbox::{Child, Sandbox, SandboxHandle};
 pub use scoring::StrengthScore;
+pub use workspace::{Applied, ApplyOptions, Changes};
 
 // The README's examples, compiled and run.
 #[cfg(doctest)]
