@@ -101,13 +101,30 @@ pub(crate) struct SandboxArgs {
     pub(crate) output_kb: Option<u64>,
 }
 
+/// Whether the program gets a terminal of its own.
+#[derive(Debug, Args)]
+pub(crate) struct TerminalArgs {
+    /// Give the program a terminal [default: where standard input and output are one]
+    #[arg(short = 't', long, overrides_with = "no_tty")]
+    pub(crate) tty: bool,
+    /// Give it none: it sees pipes
+    #[arg(short = 'T', long, overrides_with = "tty")]
+    pub(crate) no_tty: bool,
+    /// Let every escape sequence of the program reach the terminal, also those that set its
+    /// clipboard or make it type. Weakens the protection of the terminal
+    #[arg(long)]
+    pub(crate) unfiltered_terminal: bool,
+}
+
 #[derive(Debug, Args)]
 #[command(after_help = EXIT_CODES)]
 pub(crate) struct ExecArgs {
     #[command(flatten)]
     pub(crate) sandbox: SandboxArgs,
+    #[command(flatten)]
+    pub(crate) terminal: TerminalArgs,
     /// Print one JSON document instead of the program's output
-    #[arg(long)]
+    #[arg(long, conflicts_with = "tty")]
     pub(crate) json: bool,
     /// The program and its arguments, handed over untouched: no shell is involved
     #[arg(last = true, required = true, value_name = "CMD")]
@@ -116,19 +133,23 @@ pub(crate) struct ExecArgs {
 
 /// Run a shell in a sandbox of its own.
 ///
-/// It is bash where the sandbox has it, else /bin/sh. Without -c it reads its commands from
-/// standard input. There is no terminal inside yet: no prompt, no job control, no line editing
-/// of the shell's own; that comes with a later version.
+/// It is bash where the sandbox has it, else /bin/sh. On a terminal it is interactive; else it
+/// reads its commands from standard input.
 #[derive(Debug, Args)]
 #[command(after_help = EXIT_CODES)]
 pub(crate) struct ShellArgs {
     #[command(flatten)]
     pub(crate) sandbox: SandboxArgs,
+    #[command(flatten)]
+    pub(crate) terminal: TerminalArgs,
+    /// Another shell, by name or path inside [default: bash, else /bin/sh]
+    #[arg(value_name = "SHELL")]
+    pub(crate) shell: Option<OsString>,
     /// Run this script instead of reading commands
     #[arg(short = 'c', value_name = "SCRIPT")]
     pub(crate) script: Option<OsString>,
-    /// Arguments of the script: $0, $1, …
-    #[arg(last = true, value_name = "ARG", requires = "script")]
+    /// Arguments of the shell; with -c those of the script: $0, $1, …
+    #[arg(last = true, value_name = "ARG")]
     pub(crate) arguments: Vec<OsString>,
 }
 

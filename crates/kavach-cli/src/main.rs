@@ -2,17 +2,21 @@
 
 mod cli;
 mod commands;
+mod decoder;
 mod duration;
 mod error;
 mod exit_code;
 mod json;
+mod keys;
 mod output;
 mod policy_arg;
 mod resolve;
+mod screen;
 mod secret;
 mod signals;
 mod streams;
 mod terminal;
+mod tty;
 
 use std::ffi::OsString;
 

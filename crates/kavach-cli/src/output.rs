@@ -4,11 +4,10 @@ use std::ffi::OsString;
 use std::io::{self, IsTerminal as _, Write as _};
 
 use clap::error::{ContextKind, ContextValue};
-use serde::Serialize;
 
 use crate::error::{CliError, Result};
 use crate::exit_code;
-use crate::json;
+use crate::json::{self, Problem};
 use crate::terminal::plain;
 
 /// Prints a line of a result on standard output. A reader that has gone away is no error: it
@@ -25,12 +24,7 @@ pub(crate) fn line(text: &str) -> Result<()> {
 
 /// Prints an error; the exit code.
 pub(crate) fn failed(error: &CliError, as_json: bool) -> u8 {
-    report(
-        error.code(),
-        &error.to_string(),
-        error.hint().as_deref(),
-        as_json,
-    );
+    report(Problem::from(error), as_json);
     error.exit_code()
 }
 
@@ -72,37 +66,24 @@ pub(crate) fn refusal(refusal: &clap::Error, arguments: &[OsString]) -> u8 {
         .iter()
         .take_while(|argument| *argument != "--")
         .any(|argument| argument == "--json");
-    report("KV-USAGE", message, Some(&hints.join("\n")), wants_json);
+    let problem = Problem {
+        code: "KV-USAGE".into(),
+        message: message.into(),
+        hint: Some(hints.join("\n")),
+        exit_code: exit_code::FAILED,
+    };
+    report(problem, wants_json);
     exit_code::FAILED
 }
 
-#[derive(Serialize)]
-struct Document<'a> {
-    error: Body<'a>,
-}
-
-#[derive(Serialize)]
-struct Body<'a> {
-    code: &'a str,
-    message: &'a str,
-    hint: Option<&'a str>,
-}
-
-fn report(code: &str, message: &str, hint: Option<&str>, as_json: bool) {
+fn report(problem: Problem, as_json: bool) {
     if as_json {
-        let document = Document {
-            error: Body {
-                code,
-                message,
-                hint,
-            },
-        };
         // Nothing is left to tell it to if this fails; the exit code still says it.
-        let _ = json::print(&document);
+        let _ = json::print(&json::Failure::from(problem));
         return;
     }
-    on_stderr("error:", "1;31", message);
-    for line in hint.into_iter().flat_map(str::lines) {
+    on_stderr("error:", "1;31", &problem.message);
+    for line in problem.hint.iter().flat_map(|hint| hint.lines()) {
         on_stderr("hint:", "36", line);
     }
 }

@@ -296,31 +296,6 @@ fn json_has_the_whole_result() {
     let done = run_with_input(args, b"in");
     assert_eq!(done.status.code(), Some(3));
     let document = json(&done);
-    let keys: Vec<&String> = document.as_object().unwrap().keys().collect();
-    assert_eq!(
-        keys,
-        [
-            "backend",
-            "denials",
-            "duration_ms",
-            "exit_code",
-            "limit_events",
-            "policy",
-            "report",
-            "sandbox",
-            "stderr",
-            "stderr_is_utf8",
-            "stderr_truncated",
-            "stdout",
-            "stdout_is_utf8",
-            "stdout_truncated",
-            "strength",
-            "termination",
-            "timed_out",
-            "usage",
-            "verdict"
-        ]
-    );
     assert_eq!(document["stdout"], "in");
     assert_eq!(document["stderr"], "a\u{fffd}b");
     assert_eq!(document["stdout_is_utf8"], true);

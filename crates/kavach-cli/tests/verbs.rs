@@ -10,8 +10,8 @@ use rustix::process::Signal;
 
 #[test]
 fn backends_lists_all_eight_with_what_is_true_of_each() {
-    let rows = json(&run(["backends", "--json"]));
-    let rows = rows.as_array().unwrap();
+    let document = json(&run(["backends", "--json"]));
+    let rows = document["backends"].as_array().unwrap();
     let bases: Vec<u64> = rows
         .iter()
         .map(|row| row["base_score"].as_u64().unwrap())
@@ -59,7 +59,7 @@ fn score_prints_the_scale() {
         "--policy",
         "strict",
     ]);
-    assert_eq!(json(&one)[0]["strength"]["score"], 63);
+    assert_eq!(json(&one)["scores"][0]["strength"]["score"], 63);
 }
 
 #[test]

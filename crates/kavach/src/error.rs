@@ -1,6 +1,9 @@
 //! Why kavach could not do its job. How a *guest* ended is no error: see
 //! [`Termination`](crate::result::Termination).
 
+mod clone;
+mod shortage;
+
 use std::borrow::Cow;
 use std::io;
 use std::path::PathBuf;
@@ -372,6 +375,9 @@ impl KavachError {
     /// What to try, where something can be said.
     #[must_use]
     pub fn hint(&self) -> Option<Cow<'_, str>> {
+        if let Some(hint) = shortage::hint(self) {
+            return Some(hint.into());
+        }
         match self {
             KavachError::InvalidTransition { from, .. } => {
                 let next: Vec<&str> = from.successors().map(SandboxState::as_str).collect();

@@ -3,41 +3,28 @@
 use kavach::backend::{Unavailable, availability};
 use kavach::host::HostFacts;
 use kavach::{Backend, KavachError, SandboxPolicy, scoring};
-use serde::Serialize;
 
 use super::attempt;
 use super::table::table;
 use crate::cli::JsonArgs;
 use crate::error::{CliError, Result};
 use crate::exit_code;
-use crate::json;
+use crate::json::{self, BackendRow, BackendStatus};
 use crate::output;
-
-/// What `--json` prints for each backend.
-#[derive(Debug, Serialize)]
-pub(super) struct Row {
-    pub(super) backend: Backend,
-    base_score: u8,
-    compiled_in: bool,
-    /// A sandbox of it was built here just now.
-    pub(super) usable: bool,
-    /// `usable`, `planned`, `not_compiled` or `unusable`.
-    status: &'static str,
-    reason: Option<String>,
-    hint: Option<String>,
-}
 
 pub(crate) fn run(args: &JsonArgs) -> Result<u8> {
     let rows = rows(&kavach::host::probe());
     if args.json {
-        json::print(&rows)?;
+        json::print(&json::Backends::from(rows))?;
         return Ok(exit_code::OK);
     }
     let head = ["BACKEND", "BASE", "COMPILED IN", "USABLE HERE", ""];
     let mut lines = vec![head.map(str::to_owned).to_vec()];
     for row in &rows {
         let reason = match (&row.reason, &row.hint) {
-            (Some(reason), Some(hint)) if row.status == "unusable" => format!("{reason} ({hint})"),
+            (Some(reason), Some(hint)) if row.status == BackendStatus::Unusable => {
+                format!("{reason} ({hint})")
+            }
             (Some(reason), _) => reason.clone(),
             (None, _) => String::new(),
         };
@@ -55,7 +42,7 @@ pub(crate) fn run(args: &JsonArgs) -> Result<u8> {
 }
 
 /// A row per backend. What the facts call usable is built once: nothing else can tell.
-pub(super) fn rows(facts: &HostFacts) -> Vec<Row> {
+pub(super) fn rows(facts: &HostFacts) -> Vec<BackendRow> {
     Backend::ALL
         .into_iter()
         .map(|backend| row(backend, check(backend, facts)))
@@ -67,22 +54,22 @@ fn check(backend: Backend, facts: &HostFacts) -> Result<()> {
     attempt::build(backend, SandboxPolicy::minimal()).map(drop)
 }
 
-fn row(backend: Backend, checked: Result<()>) -> Row {
+fn row(backend: Backend, checked: Result<()>) -> BackendRow {
     let error = checked.err();
     let status = match &error {
-        None => "usable",
+        None => BackendStatus::Usable,
         Some(CliError::Kavach(error)) => match &**error {
             KavachError::BackendUnavailable {
                 reason: Unavailable::Planned { .. },
                 ..
-            } => "planned",
+            } => BackendStatus::Planned,
             KavachError::BackendUnavailable {
                 reason: Unavailable::NotCompiled { .. },
                 ..
-            } => "not_compiled",
-            _ => "unusable",
+            } => BackendStatus::NotCompiled,
+            _ => BackendStatus::Unusable,
         },
-        Some(_) => "unusable",
+        Some(_) => BackendStatus::Unusable,
     };
     let reason = error.as_ref().map(|error| match error {
         CliError::Kavach(error) => match &**error {
@@ -91,14 +78,16 @@ fn row(backend: Backend, checked: Result<()>) -> Row {
         },
         other => other.to_string(),
     });
-    Row {
+    BackendRow {
         backend,
         base_score: scoring::base_score(backend),
         compiled_in: backend.compiled_in(),
         usable: error.is_none(),
         status,
         reason: match (status, backend) {
-            ("usable", Backend::Noop) => Some("isolates nothing; runs with `minimal` alone".into()),
+            (BackendStatus::Usable, Backend::Noop) => {
+                Some("isolates nothing; runs with `minimal` alone".into())
+            }
             _ => reason,
         },
         hint: error.as_ref().and_then(CliError::hint),

@@ -2,35 +2,47 @@
 
 use std::ffi::OsString;
 
-use kavach::{Command, EnforcementRow, ExecResult, Termination};
-use serde::Serialize;
+use kavach::{Command, ExecResult, Termination};
 
-use super::run::{self, Finished, Outcome, Output};
-use crate::cli::{ExecArgs, SandboxArgs};
+use super::run::{self, Outcome, Output};
+use crate::cli::{ExecArgs, SandboxArgs, TerminalArgs};
 use crate::error::{CliError, Result};
 use crate::exit_code;
 use crate::json;
 use crate::output;
 use crate::resolve::{Resolved, resolve};
+use crate::tty;
 
 pub(crate) fn run(args: ExecArgs) -> Result<u8> {
     let resolved = resolve(&args.sandbox)?;
     let command = command(args.command, &resolved)?;
     if !args.json {
-        return stream(&args.sandbox, &resolved, command);
+        return stream(&args.sandbox, &args.terminal, &resolved, command);
     }
     match run::block_on(run::run(&resolved, command, Output::Kept))? {
         Outcome::Ended(finished) => {
-            json::print(&Document::new(&finished, &resolved))?;
-            Ok(finished.exit_code())
+            let code = finished.exit_code();
+            let policy = &resolved.config.policy().name;
+            let document = json::Exec::new(&finished.sandbox, policy, &finished.result, code);
+            json::print(&document)?;
+            Ok(code)
         }
         Outcome::Interrupted(signal) => Err(CliError::Interrupted { signal }),
     }
 }
 
 /// Runs a command with its streams passed through. Shared with `shell`.
-pub(super) fn stream(args: &SandboxArgs, resolved: &Resolved, command: Command) -> Result<u8> {
-    match run::block_on(run::run(resolved, command, Output::Passed))? {
+pub(super) fn stream(
+    args: &SandboxArgs,
+    terminal: &TerminalArgs,
+    resolved: &Resolved,
+    command: Command,
+) -> Result<u8> {
+    let passed = Output::Passed {
+        terminal: tty::is_wanted(terminal),
+        unfiltered: terminal.unfiltered_terminal,
+    };
+    match run::block_on(run::run(resolved, command, passed))? {
         Outcome::Ended(finished) => {
             say_limit(args, resolved, &finished.result);
             Ok(finished.exit_code())
@@ -79,80 +91,4 @@ fn say_limit(args: &SandboxArgs, resolved: &Resolved, result: &ExecResult) {
         result.termination,
         detail.unwrap_or_default(),
     ));
-}
-
-/// What `--json` prints; docs/cli.md has it in words. The fields are listed here one by one, so
-/// that a change of the library's type does not change the document unseen.
-#[derive(Serialize)]
-struct Document<'a> {
-    sandbox: &'a str,
-    backend: kavach::Backend,
-    policy: &'a str,
-    strength: Strength,
-    exit_code: u8,
-    termination: Termination,
-    timed_out: bool,
-    duration_ms: u64,
-    stdout: &'a str,
-    stderr: &'a str,
-    stdout_is_utf8: bool,
-    stderr_is_utf8: bool,
-    stdout_truncated: bool,
-    stderr_truncated: bool,
-    usage: &'a kavach::result::Usage,
-    limit_events: &'a [kavach::result::LimitEvent],
-    denials: &'a [kavach::result::Denial],
-    verdict: &'a kavach::Verdict,
-    report: &'a [EnforcementRow],
-}
-
-/// A score with its band.
-#[derive(Debug, Clone, Copy, Serialize)]
-pub(super) struct Strength {
-    score: u8,
-    label: &'static str,
-}
-
-impl std::fmt::Display for Strength {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} ({})", self.score, self.label)
-    }
-}
-
-impl From<kavach::StrengthScore> for Strength {
-    fn from(score: kavach::StrengthScore) -> Self {
-        Self {
-            score: score.value(),
-            label: score.label(),
-        }
-    }
-}
-
-impl<'a> Document<'a> {
-    fn new(finished: &'a Finished, resolved: &'a Resolved) -> Self {
-        let Finished {
-            result, sandbox, ..
-        } = finished;
-        Self {
-            sandbox: sandbox.id(),
-            backend: sandbox.report().backend,
-            policy: &resolved.config.policy().name,
-            strength: sandbox.strength().into(),
-            exit_code: finished.exit_code(),
-            termination: result.termination,
-            timed_out: result.timed_out,
-            duration_ms: u64::try_from(result.duration.as_millis()).unwrap_or(u64::MAX),
-            stdout: &result.stdout,
-            stderr: &result.stderr,
-            stdout_is_utf8: result.stdout_bytes() == result.stdout.as_bytes(),
-            stderr_is_utf8: result.stderr_bytes() == result.stderr.as_bytes(),
-            stdout_truncated: result.stdout_truncated,
-            stderr_truncated: result.stderr_truncated,
-            usage: &result.usage,
-            limit_events: &result.limit_events,
-            denials: &result.denials,
-            verdict: &result.verdict,
-            report: &sandbox.report().rows,
-        }
-    }
 }

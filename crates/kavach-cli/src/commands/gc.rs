@@ -1,49 +1,19 @@
 //! `kavach gc`: what dead host processes left behind.
 
-use kavach::gc::{self, Leftover, Removed};
-use serde::Serialize;
+use kavach::gc::{find, gc};
 
 use crate::cli::GcArgs;
 use crate::error::Result;
 use crate::exit_code;
-use crate::json;
+use crate::json::{self, Leftover};
 use crate::output;
 
-#[derive(Serialize)]
-struct Document {
-    dry_run: bool,
-    found: Vec<Leftover>,
-    removed: Vec<Removed>,
-    failed: Vec<Failed>,
-}
-
-#[derive(Serialize)]
-struct Failed {
-    leftover: Leftover,
-    error: String,
-}
-
 pub(crate) fn run(args: &GcArgs) -> Result<u8> {
-    let mut document = Document {
-        dry_run: args.dry_run,
-        found: Vec::new(),
-        removed: Vec::new(),
-        failed: Vec::new(),
-    };
-    if args.dry_run {
-        document.found = gc::find()?;
+    let document = if args.dry_run {
+        json::Gc::found(&find()?)
     } else {
-        let report = kavach::gc()?;
-        document.removed = report.removed;
-        document.failed = report
-            .failed
-            .into_iter()
-            .map(|failed| Failed {
-                leftover: failed.leftover,
-                error: failed.error.to_string(),
-            })
-            .collect();
-    }
+        json::Gc::done(&gc()?)
+    };
     let code = if document.failed.is_empty() {
         exit_code::OK
     } else {
@@ -59,13 +29,12 @@ pub(crate) fn run(args: &GcArgs) -> Result<u8> {
     Ok(code)
 }
 
-fn lines(document: &Document) -> Vec<String> {
+fn lines(document: &json::Gc) -> Vec<String> {
     let of = |leftover: &Leftover| {
-        let paths = leftover.paths.iter().map(|path| path.display().to_string());
         format!(
             "of host process {} (dead): {}",
             leftover.host_pid,
-            paths.collect::<Vec<_>>().join(", ")
+            leftover.paths.join(", ")
         )
     };
     let mut lines: Vec<String> = Vec::new();

@@ -1,16 +1,14 @@
 //! `kavach score`: what policies are worth.
 
 use kavach::policy::PRESETS;
-use kavach::{Backend, EnforcementRow, SandboxPolicy, scoring};
-use serde::Serialize;
+use kavach::{Backend, SandboxPolicy, scoring};
 
 use super::attempt;
-use super::exec::Strength;
 use super::table::table;
 use crate::cli::ScoreArgs;
 use crate::error::Result;
 use crate::exit_code;
-use crate::json;
+use crate::json::{self, Scored};
 use crate::output;
 use crate::policy_arg;
 use crate::resolve::backend;
@@ -18,13 +16,6 @@ use crate::terminal::plain;
 
 pub(crate) fn run(args: &ScoreArgs) -> Result<u8> {
     if args.here { here(args) } else { scale(args) }
-}
-
-#[derive(Serialize)]
-struct Scored {
-    backend: Backend,
-    policy: String,
-    strength: Strength,
 }
 
 /// What each policy would give if all of it held. Runs nothing.
@@ -50,7 +41,7 @@ fn scale(args: &ScoreArgs) -> Result<u8> {
                 strength: scoring::score_backend(backend, policy).into(),
             })
             .collect();
-        json::print(&scored)?;
+        json::print(&json::Score::from(scored))?;
         return Ok(exit_code::OK);
     }
     let mut head = vec!["BACKEND".to_owned(), "BASE".to_owned()];
@@ -72,16 +63,6 @@ fn scale(args: &ScoreArgs) -> Result<u8> {
     Ok(exit_code::OK)
 }
 
-#[derive(Serialize)]
-struct Here<'a> {
-    backend: Backend,
-    policy: &'a str,
-    strength: Strength,
-    /// What the scale gives the policy if all of it held.
-    scale: Strength,
-    report: &'a [EnforcementRow],
-}
-
 /// What a real sandbox has on this host.
 fn here(args: &ScoreArgs) -> Result<u8> {
     let backend = backend(args.backend.as_deref())?;
@@ -92,13 +73,10 @@ fn here(args: &ScoreArgs) -> Result<u8> {
     let scale = scoring::score_backend(backend, &policy);
     let built = attempt::build(backend, policy.clone())?;
     if args.json {
-        json::print(&Here {
-            backend,
-            policy: &policy.name,
-            strength: built.strength.into(),
-            scale: scale.into(),
-            report: &built.report.rows,
-        })?;
+        let (strength, scale) = (built.strength.into(), scale.into());
+        let rows = &built.report.rows;
+        let document = json::ScoreHere::new(backend, &policy.name, strength, scale, rows);
+        json::print(&document)?;
         return Ok(exit_code::OK);
     }
     output::line(&plain(&format!(

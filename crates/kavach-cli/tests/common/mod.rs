@@ -1,13 +1,19 @@
 //! Running the real binary, and skipping out loud.
 #![allow(dead_code, reason = "each test program uses its own part")]
-#![allow(clippy::print_stderr, reason = "a skip without a log is said there")]
+
+pub(crate) mod schema;
+mod skip;
+
+pub(crate) mod dialogue;
 
 use std::ffi::OsStr;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::OnceLock;
+
+pub(crate) use skip::skip;
 
 /// The command with a known environment.
 pub(crate) fn kavach<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Command {
@@ -108,21 +114,6 @@ pub(crate) fn sandboxes(test: &str, policy: &str) -> bool {
             );
             false
         }
-    }
-}
-
-/// docs/development/testing.md has the form.
-pub(crate) fn skip(test: &str, why: &str) {
-    let line = format!("SKIP: {test}: {}\n", why.replace('\n', " ").trim());
-    match std::env::var_os("KAVACH_SKIP_LOG") {
-        Some(log) => OpenOptions::new()
-            .append(true)
-            .create(true)
-            .open(log)
-            .unwrap()
-            .write_all(line.as_bytes())
-            .unwrap(),
-        None => eprint!("{line}"),
     }
 }
 

@@ -1,11 +1,14 @@
 //! Frames over a Unix socket, on the supervisor thread.
 
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use kavach_proto::{HEADER_LEN, Header, Kind, MAX_FDS};
-use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 
@@ -17,6 +20,8 @@ pub(super) struct Frame {
     pub(super) kind: Kind,
     pub(super) id: u32,
     pub(super) payload: Vec<u8>,
+    /// What came with it: nothing is known of it but that it is a descriptor.
+    pub(super) fd: Option<OwnedFd>,
 }
 
 impl Frame {
@@ -38,13 +43,23 @@ pub(super) fn broken(what: std::fmt::Arguments<'_>) -> KavachError {
 /// The next frame; `None` when the agent is gone.
 pub(super) async fn receive(from: &mut OwnedReadHalf) -> Result<Option<Frame>> {
     let mut raw = [0; HEADER_LEN];
-    match from.read_exact(&mut raw).await {
-        Ok(_) => {}
-        Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
-        Err(e) if e.kind() == io::ErrorKind::ConnectionReset => return Ok(None),
-        Err(e) => return Err(broken(format_args!("its socket failed: {e}"))),
+    let mut fd = None;
+    let mut have = 0;
+    while let Some(rest @ [_, ..]) = raw.get_mut(have..) {
+        match receive_some(from, rest, &mut fd).await {
+            Ok(0) => return Ok(None),
+            Ok(n) => have += n,
+            Err(e) if e.kind() == io::ErrorKind::ConnectionReset => return Ok(None),
+            Err(e) => return Err(broken(format_args!("its socket failed: {e}"))),
+        }
     }
     let header = Header::decode(raw, true).map_err(|e| broken(format_args!("{e:?}")))?;
+    if fd.is_some() != (header.fds == 1) {
+        return Err(broken(format_args!(
+            "{:?} came without its descriptor, or with another's",
+            header.kind
+        )));
+    }
     // Bounded by the header's check.
     let mut payload = vec![0; header.len as usize];
     match from.read_exact(&mut payload).await {
@@ -52,9 +67,45 @@ pub(super) async fn receive(from: &mut OwnedReadHalf) -> Result<Option<Frame>> {
             kind: header.kind,
             id: header.id,
             payload,
+            fd,
         })),
         Err(e) => Err(broken(format_args!("a frame was cut short: {e}"))),
     }
+}
+
+/// Some bytes of a header, and the descriptor beside them. More than one is an error; a
+/// descriptor beside a payload is closed by the kernel, as nobody takes it there.
+async fn receive_some(
+    from: &OwnedReadHalf,
+    buf: &mut [u8],
+    fd: &mut Option<OwnedFd>,
+) -> io::Result<usize> {
+    let stream = from.as_ref();
+    stream
+        .async_io(Interest::READABLE, || {
+            let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+            let mut control = RecvAncillaryBuffer::new(&mut space);
+            let got = recvmsg(
+                stream.as_fd(),
+                &mut [IoSliceMut::new(buf)],
+                &mut control,
+                RecvFlags::CMSG_CLOEXEC,
+            )?;
+            for message in control.drain() {
+                if let RecvAncillaryMessage::ScmRights(fds) = message {
+                    for more in fds {
+                        if fd.replace(more).is_some() {
+                            return Err(io::ErrorKind::InvalidData.into());
+                        }
+                    }
+                }
+            }
+            if got.flags.contains(ReturnFlags::CTRUNC) {
+                return Err(io::ErrorKind::InvalidData.into());
+            }
+            Ok(got.bytes)
+        })
+        .await
 }
 
 /// Sends one frame whole. The caller serialises calls.

@@ -8,6 +8,7 @@ use std::sync::OnceLock;
 
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 use rustix::io::Errno;
+use rustix::process::{Resource, getrlimit};
 
 use crate::error::{KavachError, Result};
 
@@ -27,6 +28,16 @@ pub(super) fn image() -> Result<&'static OwnedFd> {
             fix: Some("kavach's agent is ported to x86_64 Linux only, so far".into()),
         });
     };
+    // A write past the limit would end the whole host process, by a signal (SIGXFSZ).
+    let most = getrlimit(Resource::Fsize).current;
+    if most.is_some_and(|most| most < bytes.len() as u64) {
+        return Err(KavachError::Setup {
+            step: "make the agent's memfd".into(),
+            on: format!("{} bytes", bytes.len()),
+            source: Errno::FBIG.into(),
+            fix: Some("raise this process's limit of file size (`ulimit -f`)".into()),
+        });
+    }
     let made = seal(bytes).map_err(|errno| KavachError::Setup {
         step: "make the agent's memfd".into(),
         on: "memfd_create(2)".into(),

@@ -27,7 +27,9 @@ pub(crate) fn ensure(prefix: &str, bases: &[(PathBuf, u8)]) -> Result<()> {
     // It never sends again, so anything but silence means that it has died: start another.
     let silent = |c: &mut UnixStream| matches!(c.read(&mut [0]), Err(e) if e.kind() == io::ErrorKind::WouldBlock);
     if !connection.as_mut().is_some_and(silent) && !bases.is_empty() {
-        let started = start(prefix, bases).map_err(|source| KavachError::Setup {
+        // What is wrong with the image is said as it is, not as a fault of the reaper.
+        let image = image()?;
+        let started = start(image, prefix, bases).map_err(|source| KavachError::Setup {
             step: "start the reaper".into(),
             on: "the agent".into(),
             source,
@@ -38,9 +40,8 @@ pub(crate) fn ensure(prefix: &str, bases: &[(PathBuf, u8)]) -> Result<()> {
     Ok(())
 }
 
-fn start(prefix: &str, bases: &[(PathBuf, u8)]) -> io::Result<UnixStream> {
+fn start(image: &OwnedFd, prefix: &str, bases: &[(PathBuf, u8)]) -> io::Result<UnixStream> {
     let (mut ours, theirs) = UnixStream::pair()?;
-    let image = image().map_err(io::Error::other)?;
     // Never waited for: it outlives this process by design, and init takes its status.
     let child = Command::new(format!("/proc/self/fd/{}", image.as_raw_fd()))
         .arg0("kavach-reaper")

@@ -27,7 +27,7 @@ pub(crate) enum CgroupError {
         reason: &'static str,
     },
     /// A directory could not be made.
-    #[error("cannot make the control group {}", path.display())]
+    #[error("cannot make the control group {}: {source}", path.display())]
     MakeDir {
         /// The directory.
         path: PathBuf,
@@ -35,7 +35,7 @@ pub(crate) enum CgroupError {
         source: io::Error,
     },
     /// A control file refused a value.
-    #[error("cannot write {value:?} to {}", path.display())]
+    #[error("cannot write {value:?} to {}: {source}", path.display())]
     Write {
         /// The control file.
         path: PathBuf,
@@ -45,7 +45,7 @@ pub(crate) enum CgroupError {
         source: io::Error,
     },
     /// A control file could not be read or opened.
-    #[error("cannot read {}", path.display())]
+    #[error("cannot read {}: {source}", path.display())]
     Read {
         /// The control file.
         path: PathBuf,
@@ -72,7 +72,7 @@ pub(crate) enum CgroupError {
         path: PathBuf,
     },
     /// A directory could not be removed, and waiting will not help.
-    #[error("cannot remove the control group {}", path.display())]
+    #[error("cannot remove the control group {}: {source}", path.display())]
     Remove {
         /// The directory.
         path: PathBuf,
@@ -80,7 +80,7 @@ pub(crate) enum CgroupError {
         source: io::Error,
     },
     /// A process could not be signalled.
-    #[error("cannot kill process {pid}")]
+    #[error("cannot kill process {pid}: {source}")]
     Signal {
         /// The process, in the pid namespace of the caller.
         pid: i32,

@@ -71,7 +71,7 @@ fn v1_limits_are_set_in_the_legal_order_and_read_back() {
         "536870912"
     );
     assert_ne!(
-        host.read(&format!("{root}/agent/memory.limit_in_bytes")),
+        host.read(&format!("{root}/memory.limit_in_bytes")),
         "536870912"
     );
     assert!(group.freezer_available());

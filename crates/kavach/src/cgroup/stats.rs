@@ -128,9 +128,7 @@ pub(super) fn usage(io: &dyn ControlFiles, dirs: &[Dir]) -> Usage {
             Version::V2 => "memory.peak",
         });
     }
-    if let Some(pids) = Reader::of(io, dirs, Controller::Pids) {
-        usage.pids_peak = pids.number("pids.peak");
-    }
+    usage.pids_peak = pids_peak(io, dirs);
     if let Some(cpu) = Reader::of(io, dirs, Controller::Cpuacct) {
         match cpu.dir.version {
             Version::V1 => {
@@ -156,6 +154,11 @@ pub(super) fn usage(io: &dyn ControlFiles, dirs: &[Dir]) -> Usage {
         usage.io_write_bytes = Some(sum_nested(&text, "wbytes"));
     }
     usage
+}
+
+/// Most tasks at once in the group with the directories `dirs`.
+pub(super) fn pids_peak(io: &dyn ControlFiles, dirs: &[Dir]) -> Option<u64> {
+    Reader::of(io, dirs, Controller::Pids)?.number("pids.peak")
 }
 
 /// Counters of the guest group, which holds the limits; without `oom_kills`.

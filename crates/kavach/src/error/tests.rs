@@ -165,3 +165,40 @@ fn the_cause_from_below_is_kept() {
         .count();
     assert_eq!(causes, 5);
 }
+
+#[test]
+fn a_copy_says_the_same_and_keeps_the_number_from_below() {
+    use std::error::Error as _;
+    let number = |err: &KavachError| {
+        let cause = err.source()?.downcast_ref::<io::Error>()?;
+        cause.raw_os_error()
+    };
+    for err in one_of_each() {
+        let copy = err.clone();
+        assert_eq!(format!("{copy:?}"), format!("{err:?}"));
+        assert_eq!(number(&copy), number(&err));
+    }
+    let named = KavachError::HostIo {
+        op: "read".into(),
+        path: "/x".into(),
+        source: io::Error::new(io::ErrorKind::InvalidData, "not a number"),
+    };
+    assert_eq!(named.clone().to_string(), named.to_string());
+}
+
+#[test]
+fn too_few_files_are_named_wherever_they_are_met() {
+    let setup = |source| KavachError::Setup {
+        step: "mount".into(),
+        on: "/etc".into(),
+        source,
+        fix: Some("something else".into()),
+    };
+    let direct = setup(io::Error::from_raw_os_error(24));
+    assert!(direct.hint().unwrap().contains("`ulimit -n`"));
+    // Below an error of another layer.
+    let wrapped = setup(io::Error::other(direct));
+    assert!(wrapped.hint().unwrap().contains("`ulimit -n`"));
+    let other = setup(io::Error::from_raw_os_error(13));
+    assert_eq!(other.hint().unwrap(), "something else");
+}

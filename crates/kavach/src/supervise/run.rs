@@ -65,7 +65,6 @@ pub(crate) async fn watch(
         usage: guest.usage(),
         limit_events: guest.limit_events(),
     };
-    guest.release().await;
     Ok(finished)
 }
 

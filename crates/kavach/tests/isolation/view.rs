@@ -53,6 +53,8 @@ pub(crate) fn add(suite: &mut Suite) {
     suite.each("control_powers_of_the_caller", &["noop"], powers_control);
     suite.each("a_working_directory_outside_is_refused", &ISOLATING, cwd);
     suite.each("the_system_cannot_be_written", &ISOLATING, read_only);
+    suite.each("no_mount_is_shared_with_the_host", &ISOLATING, unshared);
+    suite.with_shared_mounts(2 * ISOLATING.len());
 }
 
 /// What `cat` says of a path, or nothing.
@@ -309,4 +311,18 @@ fn read_only(s: Setting) {
     assert_eq!(world.sh(&writes), "as it was");
     assert_eq!(fs::read_to_string(&file).unwrap(), "as it was");
     assert_eq!(fs::read_dir(&host.0).unwrap().count(), 1);
+}
+
+/// Where the host's mounts are shared (by default on every host that systemd runs), a mount made
+/// inside would appear outside, and the other way round.
+fn unshared(s: Setting) {
+    let tags = |mounts: String| {
+        let shared = |line: &&str| line.contains(" shared:") || line.contains(" master:");
+        mounts.lines().filter(shared).count()
+    };
+    let own = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    assert_eq!(tags(own.clone()), own.lines().count(), "the host's are");
+    let world = World::of(s.policy);
+    assert_eq!(tags(world.said("cat /proc/self/mountinfo")), 0);
+    assert_eq!(fs::read_to_string("/proc/self/mountinfo").unwrap(), own);
 }

@@ -35,6 +35,10 @@ pub(crate) fn trials() -> Vec<Trial> {
             "ends::an_agent_killed_from_outside_is_an_error",
             agent_killed,
         ),
+        test(
+            "ends::who_waits_for_a_command_of_a_dead_agent_gets_the_error_itself",
+            waiting_for_a_dead_agent,
+        ),
     ]
 }
 
@@ -223,5 +227,24 @@ fn agent_killed() {
         // The next one is not troubled.
         let next = running("basic").await;
         assert!(next.exec("true").await.unwrap().success());
+    });
+}
+
+fn waiting_for_a_dead_agent() {
+    run(async {
+        let sandbox = running("basic").await;
+        let mut child = sandbox.spawn("sleep 1000").await.unwrap();
+        let [agent] = agents_of(sandbox.id())[..] else {
+            panic!("not one agent");
+        };
+        let pid = rustix::process::Pid::from_raw(agent).unwrap();
+        rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+        for _ in 0..2 {
+            let err = child.wait().await.unwrap_err();
+            assert_eq!(err.code(), "KV-AGENT-DIED");
+            assert_eq!(err.to_string(), "the agent died: while a command ran");
+        }
+        let err = child.try_wait().unwrap_err();
+        assert_eq!(err.to_string(), "the agent died: while a command ran");
     });
 }

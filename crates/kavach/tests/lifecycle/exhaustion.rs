@@ -30,6 +30,9 @@ pub(crate) fn trials() -> Vec<Trial> {
         test("exhaustion::out_of_descriptors_at_the_first_use", || {
             run_child("few_descriptors_at_first");
         }),
+        test("exhaustion::no_file_may_be_as_large_as_the_agent", || {
+            run_child("small_files");
+        }),
         test_with("exhaustion::out_of_processes", no_pids, out_of_processes),
     ]
 }
@@ -84,6 +87,8 @@ pub(crate) fn few_descriptors() {
             Ok(()) => succeeded += 1,
             Err(e) => {
                 assert!(e.code().starts_with("KV-"), "{e}");
+                let hint = e.hint().unwrap_or_default();
+                assert!(hint.contains("`ulimit -n`"), "{e}: {hint}");
                 failed += 1;
             }
         }
@@ -105,6 +110,24 @@ pub(crate) fn few_descriptors_at_first() {
         drop(runtime.block_on(kavach::Sandbox::create(config("basic"))));
         limit_descriptors(None);
     }
+    life(&runtime).unwrap();
+}
+
+/// A write past RLIMIT_FSIZE ends a process by a signal: it must not come to that.
+pub(crate) fn small_files() {
+    let runtime = runtime();
+    let limit = |current| {
+        let maximum = getrlimit(Resource::Fsize).maximum;
+        setrlimit(Resource::Fsize, Rlimit { current, maximum }).unwrap();
+    };
+    limit(Some(1024));
+    let err = runtime
+        .block_on(kavach::Sandbox::create(config("basic")))
+        .unwrap_err();
+    assert_eq!(err.code(), "KV-SETUP");
+    let hint = err.hint().unwrap_or_default();
+    assert!(hint.contains("`ulimit -f`"), "{err}: {hint}");
+    limit(None);
     life(&runtime).unwrap();
 }
 

@@ -22,6 +22,7 @@ mod host_kill;
 mod interleave;
 mod ordinary_user;
 mod pause;
+mod pool;
 mod spawn;
 mod states;
 
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
             "interleave" => interleave::driver(),
             "few_descriptors" => exhaustion::few_descriptors(),
             "few_descriptors_at_first" => exhaustion::few_descriptors_at_first(),
+            "small_files" => exhaustion::small_files(),
             "few_processes" => exhaustion::few_processes(),
             "drops" => cancel::dropped_creations(),
             _ => panic!("no child {name}"),
@@ -47,6 +49,7 @@ fn main() -> ExitCode {
     let trials = [
         states::trials(),
         pause::trials(),
+        pool::trials(),
         ends::trials(),
         cancel::trials(),
         spawn::trials(),

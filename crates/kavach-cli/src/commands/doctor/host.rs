@@ -122,13 +122,13 @@ fn controller(name: &str, serves: &str, facts: &ControllerFacts) -> Check {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Status;
     use super::*;
+    use crate::json::CheckStatus;
 
-    fn status(facts: &HostFacts, name: &str) -> Status {
+    fn status(facts: &HostFacts, name: &str) -> CheckStatus {
         let checks = checks(facts);
         let check = checks.iter().find(|check| check.name == name).unwrap();
-        assert_eq!(check.status == Status::Missing, check.fix.is_some());
+        assert_eq!(check.status == CheckStatus::Missing, check.fix.is_some());
         check.status
     }
 
@@ -143,7 +143,7 @@ mod tests {
             (user(), "cgroup memory"),
             (user(), "kvm"),
         ] {
-            assert_eq!(status(&facts, name), Status::Missing, "{name}");
+            assert_eq!(status(&facts, name), CheckStatus::Missing, "{name}");
         }
     }
 
@@ -152,7 +152,7 @@ mod tests {
         let checks = checks(&HostFacts::modern_root());
         let missing: Vec<&Check> = checks
             .iter()
-            .filter(|check| check.status == Status::Missing)
+            .filter(|check| check.status == CheckStatus::Missing)
             .collect();
         assert!(missing.is_empty(), "{missing:?}");
     }
@@ -160,6 +160,6 @@ mod tests {
     #[test]
     fn apparmor_does_not_hold_root_back() {
         let facts = HostFacts::modern_root().with_apparmor_restriction();
-        assert_eq!(status(&facts, "apparmor"), Status::Info);
+        assert_eq!(status(&facts, "apparmor"), CheckStatus::Info);
     }
 }

@@ -4,56 +4,32 @@ mod binaries;
 mod host;
 
 use kavach::policy::PRESETS;
-use kavach::{Backend, EnforcementRow, SandboxPolicy};
-use serde::Serialize;
+use kavach::{Backend, SandboxPolicy};
 
 use super::attempt;
-use super::exec::Strength;
 use super::table::table;
 use crate::cli::JsonArgs;
 use crate::error::Result;
 use crate::exit_code;
-use crate::json;
+use crate::json::{self, Check, CheckStatus, Doctor, Problem, Row, Tried};
 use crate::output;
-
-/// What was found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-enum Status {
-    /// There.
-    Ok,
-    /// Not there.
-    Missing,
-    /// Neither good nor bad.
-    Info,
-}
-
-/// One thing that was looked at.
-#[derive(Debug, Serialize)]
-struct Check {
-    name: String,
-    status: Status,
-    found: String,
-    /// What brings it: a command, or what to change.
-    fix: Option<String>,
-}
 
 impl Check {
     fn ok(name: impl Into<String>, found: impl Into<String>) -> Self {
-        Self::with(name, Status::Ok, found, None)
+        Self::with(name, CheckStatus::Ok, found, None)
     }
 
     fn info(name: impl Into<String>, found: impl Into<String>) -> Self {
-        Self::with(name, Status::Info, found, None)
+        Self::with(name, CheckStatus::Info, found, None)
     }
 
     fn missing(name: impl Into<String>, found: impl Into<String>, fix: impl Into<String>) -> Self {
-        Self::with(name, Status::Missing, found, Some(fix.into()))
+        Self::with(name, CheckStatus::Missing, found, Some(fix.into()))
     }
 
     fn with(
         name: impl Into<String>,
-        status: Status,
+        status: CheckStatus,
         found: impl Into<String>,
         fix: Option<String>,
     ) -> Self {
@@ -66,46 +42,15 @@ impl Check {
     }
 }
 
-/// What became of a preset on the process backend.
-#[derive(Debug, Serialize)]
-struct Tried {
-    policy: &'static str,
-    works: bool,
-    strength: Option<Strength>,
-    /// The rows of the report that were asked for and do not hold in full.
-    losses: Vec<EnforcementRow>,
-    report: Vec<EnforcementRow>,
-    error: Option<Problem>,
-}
-
-#[derive(Debug, Serialize)]
-struct Problem {
-    code: &'static str,
-    message: String,
-    hint: Option<String>,
-}
-
-#[derive(Serialize)]
-struct Document {
-    healthy: bool,
-    host: Vec<Check>,
-    backends: Vec<super::backends::Row>,
-    binaries: Vec<Check>,
-    presets: Vec<Tried>,
-}
-
 pub(crate) fn run(args: &JsonArgs) -> Result<u8> {
     let facts = kavach::host::probe();
     let presets: Vec<Tried> = PRESETS.into_iter().map(attempt).collect();
-    let document = Document {
-        healthy: presets
-            .iter()
-            .any(|tried| tried.policy == "strict" && tried.works),
-        host: host::checks(&facts),
-        backends: super::backends::rows(&facts),
-        binaries: binaries::checks(),
+    let document = Doctor::new(
+        host::checks(&facts),
+        super::backends::rows(&facts),
+        binaries::checks(),
         presets,
-    };
+    );
     if args.json {
         json::print(&document)?;
     } else {
@@ -127,8 +72,8 @@ fn attempt(name: &'static str) -> Tried {
             policy: name,
             works: true,
             strength: Some(built.strength.into()),
-            losses: built.report.losses().cloned().collect(),
-            report: built.report.rows,
+            losses: Row::all(built.report.losses()),
+            report: Row::all(&built.report.rows),
             error: None,
         },
         Err(error) => Tried {
@@ -137,16 +82,12 @@ fn attempt(name: &'static str) -> Tried {
             strength: None,
             losses: Vec::new(),
             report: Vec::new(),
-            error: Some(Problem {
-                code: error.code(),
-                message: error.to_string(),
-                hint: error.hint(),
-            }),
+            error: Some(Problem::from(&error)),
         },
     }
 }
 
-fn text(document: &Document) -> String {
+fn text(document: &Doctor) -> String {
     let mut parts = vec![
         format!("Host\n{}", checks(&document.host)),
         format!(
@@ -170,9 +111,9 @@ fn checks(checks: &[Check]) -> String {
     let mut rows = Vec::new();
     for check in checks {
         let status = match check.status {
-            Status::Ok => "  ok",
-            Status::Missing => "  missing",
-            Status::Info => "  -",
+            CheckStatus::Ok => "  ok",
+            CheckStatus::Missing => "  missing",
+            CheckStatus::Info => "  -",
         };
         rows.push(vec![status.into(), check.name.clone(), check.found.clone()]);
         if let Some(fix) = &check.fix {

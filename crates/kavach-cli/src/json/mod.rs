@@ -1,7 +1,22 @@
-//! JSON documents on standard output.
+//! Every JSON document that the command prints: one place, so that no shape changes unseen.
+//!
+//! The types here belong to the command, not to the library: a field that the library gains or
+//! renames does not change a document. Each document begins with `schema`, its name and version
+//! (`kavach.exec/1`), and has a JSON Schema under docs/schemas, written by this module's tests and
+//! pinned by them. Within a version, keys are only ever added; what removes a key or changes its
+//! meaning raises the number.
+
+mod documents;
+mod parts;
+#[cfg(test)]
+mod schema;
 
 use serde::Serialize;
 
+pub(crate) use self::documents::{
+    Backends, Check, CheckStatus, Doctor, Exec, Failure, Gc, Score, ScoreHere, Scored, Tried,
+};
+pub(crate) use self::parts::{BackendRow, BackendStatus, Leftover, Problem, Row};
 use crate::error::{CliError, Result};
 use crate::output;
 
