@@ -19,6 +19,7 @@ use crate::enforcement::EnforcementReport;
 use crate::error::Result;
 use crate::plan::Plan;
 use crate::result::{LimitEvent, Termination, Usage};
+use crate::workspace::Layers;
 
 /// A future of a trait method.
 pub type Act<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -113,6 +114,12 @@ pub trait Instance: Debug + Send + Sync {
     /// apart from the rest. The other commands were then killed, and did not lose their agent.
     fn was_killed(&self) -> bool {
         false
+    }
+
+    /// The workspace's layers, where the sandbox has one. They stay open after the sandbox has
+    /// ended, until this value is dropped.
+    fn workspace(&self) -> Option<&Layers> {
+        None
     }
 
     /// The ability to pause, where the backend has it on this host.

@@ -12,7 +12,7 @@ use super::content::Cancel;
 use super::diff::diff;
 use super::entry::EntryKind;
 use super::node::Node;
-use super::options::{ApplyOptions, Resolved};
+use super::options::Resolved;
 use super::overlay::set_opaque;
 use super::refusal::{Applied, AppliedChange, Refusal, Refused};
 use super::select::{selected, unmatched};
@@ -48,13 +48,12 @@ struct Run<'a> {
 }
 
 /// As [`apply`](super::apply), until it is cancelled.
-pub(super) fn apply(
+pub(crate) fn apply(
     layers: &Layers,
     baseline: &mut Baseline,
-    options: ApplyOptions,
+    mut options: Resolved,
     cancel: &Cancel,
 ) -> Result<Applied> {
-    let mut options = options.resolve()?;
     let changes = match options.changes.take() {
         Some(listed) => listed,
         None => diff(layers, baseline, options.limits, cancel)?,

@@ -17,6 +17,11 @@ const CHUNK: usize = 256 << 10;
 pub(crate) struct Cancel(AtomicBool);
 
 impl Cancel {
+    /// Ends the work at its next step.
+    pub(crate) fn cancel(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
     pub(super) fn is_cancelled(&self) -> bool {
         self.0.load(Ordering::Acquire)
     }
@@ -54,7 +59,10 @@ fn hole_from(file: &File, from: u64) -> io::Result<u64> {
 
 /// Whether two files of the same length hold the same bytes.
 pub(super) fn same(a: &File, b: &File, cancel: &Cancel) -> io::Result<bool> {
-    let (mut left, mut right) = (vec![0; CHUNK], vec![0; CHUNK]);
+    // One byte more than a short file has, so that its end is seen at once.
+    let len = a.metadata()?.len().saturating_add(1);
+    let len = usize::try_from(len).map_or(CHUNK, |len| len.min(CHUNK));
+    let (mut left, mut right) = (vec![0; len], vec![0; len]);
     let mut at = 0;
     loop {
         cancel.check()?;
@@ -193,5 +201,14 @@ mod tests {
             copy(&big, &file(&[], 0), len - 1, &go),
             Err(NotCopied::TooLarge)
         ));
+    }
+
+    #[test]
+    fn a_copy_can_be_cancelled() {
+        let stop = Cancel::default();
+        stop.cancel();
+        let from = file(&[(0, b"x")], 0);
+        let done = copy(&from, &file(&[], 0), 10, &stop);
+        assert!(matches!(done, Err(NotCopied::Io(e)) if e.raw_os_error() == Some(125)));
     }
 }

@@ -62,7 +62,7 @@ struct Walk<'a> {
 }
 
 /// Everything the guest changed, see [`Changes`].
-pub(super) fn diff(
+pub(crate) fn diff(
     layers: &Layers,
     baseline: &Baseline,
     limits: Limits,

@@ -53,8 +53,9 @@ pub use limits::Limits;
 pub use options::{ApplyOptions, Review};
 pub use path::{EntryPath, escaped};
 pub use refusal::{Applied, AppliedChange, Refusal, Refused};
+pub(crate) use {apply::apply as apply_until, diff::diff as changes_until};
 
-use crate::error::Result;
+use crate::error::{KavachError, Result};
 
 /// The two directories of a workspace, as the host reaches them.
 #[derive(Debug)]
@@ -67,6 +68,25 @@ pub struct Layers {
     pub target: PathBuf,
     /// Whether the overlay was mounted with `userxattr`: where its marks are.
     pub userxattr: bool,
+}
+
+impl Layers {
+    /// The same layers, for another thread.
+    pub(crate) fn try_clone(&self) -> Result<Self> {
+        let again = |fd: &OwnedFd| {
+            fd.try_clone().map_err(|source| KavachError::HostIo {
+                op: "keep open".into(),
+                path: "the workspace".into(),
+                source,
+            })
+        };
+        Ok(Self {
+            lower: again(&self.lower)?,
+            upper: again(&self.upper)?,
+            target: self.target.clone(),
+            userxattr: self.userxattr,
+        })
+    }
 }
 
 /// What the guest changed.
@@ -98,5 +118,5 @@ pub fn changes(layers: &Layers, baseline: &Baseline, limits: Limits) -> Result<C
 /// that is none of the workspace. That single changes cannot be applied is no error: see
 /// [`Applied::refused`].
 pub fn apply(layers: &Layers, baseline: &mut Baseline, options: ApplyOptions) -> Result<Applied> {
-    apply::apply(layers, baseline, options, &Cancel::default())
+    apply::apply(layers, baseline, options.resolve()?, &Cancel::default())
 }

@@ -137,6 +137,11 @@ impl ApplyOptions {
         self
     }
 
+    /// How many changes were listed beforehand.
+    pub(crate) fn listed(&self) -> Option<usize> {
+        self.changes.as_ref().map(Changes::len)
+    }
+
     /// The paths in the form in which changes have them.
     pub(crate) fn resolve(self) -> Result<Resolved> {
         let only = self.only.map(|only| paths("only", &only)).transpose()?;
