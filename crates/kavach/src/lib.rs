@@ -53,6 +53,7 @@ pub use pool::SandboxPool;
 pub use result::{ExecResult, Termination, Verdict};
 pub use sandbox::{Child, Sandbox, SandboxHandle};
 pub use scoring::StrengthScore;
+pub use workspace::{Applied, ApplyOptions, Changes};
 
 // The README's examples, compiled and run.
 #[cfg(doctest)]

@@ -139,8 +139,12 @@ impl Command {
     /// [`Command::stderr_apart`]. Lines end in `\r\n`, as a terminal wants them. The stream ends
     /// when nobody inside has the terminal open any more. Bytes given as input are typed, and
     /// after them the terminal's end-of-file character (Ctrl-D): a command that reads lines sees
-    /// the end of its input, one that reads keys sees the key. In line mode the kernel cuts a line
-    /// at 4095 bytes (`termios(3)`). When the last of the caller's handles goes, the terminal
+    /// the end of its input, one that reads keys sees the key, and one that changes from lines to
+    /// keys just then (an interactive shell at its start) may miss it: give it a time limit, or
+    /// [`Command::stdin_piped`] and the keys that end it. In line mode the kernel cuts a line
+    /// at 4095 bytes (`termios(3)`). When the command's first process ends, the job in the
+    /// foreground gets SIGHUP from the kernel, with it what a shell without job control left in the
+    /// background; what ignores it lives on, as without a terminal. When the last of the caller's handles goes, the terminal
     /// hangs up: what still uses it gets SIGHUP, and errors.
     ///
     /// `TERM` is the config's or the command's own to set; the library reads no environment.

@@ -1,6 +1,6 @@
 //! The facts a plan is made from.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -201,6 +201,9 @@ pub struct HostFacts {
     /// What is at the paths a plan may show. A path that is not in here was not looked at, and
     /// counts as missing.
     pub paths: BTreeMap<PathBuf, PathKind>,
+    /// Which of these paths lead through a symbolic link.
+    #[serde(default)]
+    pub linked: BTreeSet<PathBuf>,
     /// Which files the looked-at paths of a config are, so that nothing else is shown in their
     /// place.
     pub ids: BTreeMap<PathBuf, FileId>,

@@ -50,6 +50,7 @@ pub(super) fn without_cgroups() -> HostFacts {
         kvm: kvm(),
         container: container(),
         paths: BTreeMap::new(),
+        linked: std::collections::BTreeSet::new(),
         ids: BTreeMap::new(),
         directories: BTreeMap::new(),
         root: None,
@@ -80,6 +81,9 @@ impl HostFacts {
                 let (kind, id) = identify(path);
                 self.paths.insert(path.to_path_buf(), kind);
                 self.ids.extend(id.map(|id| (path.to_path_buf(), id)));
+            }
+            if fs::canonicalize(path).is_ok_and(|real| real != path) {
+                self.linked.insert(path.to_path_buf());
             }
         }
         self
@@ -335,6 +339,14 @@ mod tests {
         assert_eq!(facts.kind(Path::new("/etc")), &PathKind::Directory);
         assert_eq!(facts.kind(Path::new("/dev/null")), &PathKind::Special);
         assert_eq!(facts.kind(Path::new("/nonexistent/x")), &PathKind::Missing);
+    }
+
+    #[test]
+    fn paths_that_lead_through_links_are_told() {
+        let facts = probe().looking_at(["/proc/self", "/proc/self/fd", "/usr"].map(Path::new));
+        assert!(facts.linked.contains(Path::new("/proc/self")));
+        assert!(facts.linked.contains(Path::new("/proc/self/fd")));
+        assert!(!facts.linked.contains(Path::new("/usr")));
     }
 
     #[test]

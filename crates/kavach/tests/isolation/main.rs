@@ -21,6 +21,7 @@ mod project;
 mod refused;
 mod rootfs;
 mod streams;
+mod terminals;
 mod view;
 mod workspace;
 mod write_through;
@@ -33,6 +34,7 @@ const GUESTS: [(&str, &str); 7] = [
     ("kernel.c", include_str!("../guests/kernel.c")),
     ("process.c", include_str!("../guests/process.c")),
     ("setuid.c", include_str!("../guests/setuid.c")),
+    ("terminal.c", include_str!("../guests/terminal.c")),
     ("net.c", include_str!("../guests/net.c")),
     ("resources.c", include_str!("../guests/resources.c")),
     ("shared.c", include_str!("../guests/shared.c")),
@@ -46,6 +48,7 @@ fn main() -> ExitCode {
     doors::add(&mut suite);
     network::add(&mut suite);
     streams::add(&mut suite);
+    terminals::add(&mut suite);
     daemons::add(&mut suite);
     limits::add(&mut suite);
     refused::add(&mut suite);

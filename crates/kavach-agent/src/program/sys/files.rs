@@ -219,7 +219,8 @@ pub(crate) fn receive<const N: usize>(fd: i32, buf: &mut [u8]) -> Res<(usize, Re
         }
     }
     if msg.flags & MSG_CTRUNC != 0 {
-        Err(EPROTO)
+        // unix(7): there was no free number for one of them.
+        Err(EMFILE)
     } else {
         Ok((n, got))
     }

@@ -24,6 +24,7 @@ pub(crate) const EACCES: Errno = Errno(13);
 pub(crate) const EEXIST: Errno = Errno(17);
 pub(crate) const ENOTDIR: Errno = Errno(20);
 pub(crate) const EINVAL: Errno = Errno(22);
+pub(crate) const EMFILE: Errno = Errno(24);
 pub(crate) const EPIPE: Errno = Errno(32);
 pub(crate) const ENAMETOOLONG: Errno = Errno(36);
 pub(crate) const EPROTO: Errno = Errno(71);
