@@ -28,6 +28,7 @@ pub(crate) const EMFILE: Errno = Errno(24);
 pub(crate) const EPIPE: Errno = Errno(32);
 pub(crate) const ENAMETOOLONG: Errno = Errno(36);
 pub(crate) const EPROTO: Errno = Errno(71);
+pub(crate) const ESTALE: Errno = Errno(116);
 
 pub(crate) type Res<T> = Result<T, Errno>;
 

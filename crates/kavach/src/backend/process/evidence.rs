@@ -17,7 +17,12 @@ use crate::cgroup::layout::unescape;
 use crate::control::{Control, ControlState, Requirement};
 use crate::enforcement::{EnforcementReport, EnforcementRow};
 use crate::error::{KavachError, Result};
-use crate::plan::{LimitMechanism, MountStep, Plan, PlannedControl, Resource};
+use crate::plan::{LimitMechanism, MountStep, Plan, PlannedControl, Resource, UpperPlan};
+use crate::workspace::Layers;
+
+mod shown;
+
+use shown::Shown;
 
 /// How root shows where this process's user namespace maps no 0 (user_namespaces(7)); the
 /// kernel's default.
@@ -34,6 +39,8 @@ struct Observed {
     limits: String,
     interfaces: Vec<String>,
     agent_owner: Option<u32>,
+    /// Host directories under the guest's own rights.
+    shown: Vec<Shown>,
 }
 
 /// A line of proc_pid_mountinfo(5), the fields that are used.
@@ -64,8 +71,10 @@ pub(super) fn report(
     plan: &Plan,
     rehearsal: &Rehearsal,
     group: Option<&SandboxGroup>,
+    layers: Option<&Layers>,
 ) -> Result<EnforcementReport> {
-    let observed = Observed::read(rehearsal)?;
+    let mut observed = Observed::read(rehearsal)?;
+    observed.shown = shown::look(plan, rehearsal, layers)?;
     let rows = plan
         .controls
         .iter()
@@ -77,13 +86,26 @@ pub(super) fn report(
 /// Directories on the tmpfs mounts that a guest can fill, to be counted where no cgroup counts
 /// them; none where one does. Only now can they be opened: the rehearsing process may be looked
 /// into, the agent may not.
-pub(super) fn tmpfs_mounts(plan: &Plan, rehearsal: &Rehearsal) -> Result<Vec<OwnedFd>> {
+pub(super) fn tmpfs_mounts(
+    plan: &Plan,
+    rehearsal: &Rehearsal,
+    layers: Option<&Layers>,
+) -> Result<Vec<OwnedFd>> {
     let memory = plan.limits.memory_bytes.map(|limit| limit.mechanism);
     let (Some(LimitMechanism::Approximate), Some(pid), true) =
         (memory, rehearsal.rehearsing(), plan.view.private_root)
     else {
         return Ok(Vec::new());
     };
+    let upper = match plan.workspace() {
+        Some((_, UpperPlan::Tmpfs { .. })) => layers.map(|layers| layers.upper.try_clone()),
+        _ => None,
+    };
+    let upper = upper.transpose().map_err(|source| KavachError::HostIo {
+        op: "keep the upper directory of a workspace, to count what is in it".into(),
+        path: plan.identity.cwd.clone(),
+        source,
+    })?;
     ["", "tmp", "dev/shm"]
         .into_iter()
         .map(|inside| {
@@ -96,6 +118,7 @@ pub(super) fn tmpfs_mounts(plan: &Plan, rehearsal: &Rehearsal) -> Result<Vec<Own
                     source,
                 })
         })
+        .chain(upper.map(Ok))
         .collect()
 }
 
@@ -189,6 +212,7 @@ impl Observed {
             agent_owner: fs::metadata(format!("/proc/{agent}/environ"))
                 .ok()
                 .map(|m| m.uid()),
+            shown: Vec::new(),
         })
     }
 
@@ -196,7 +220,7 @@ impl Observed {
         let approximate = planned.expected == ControlState::Approximate;
         match planned.control {
             Control::SyscallFilter => self.filter(),
-            Control::FilesystemView => self.view(),
+            Control::FilesystemView => self.view(plan),
             Control::ReadOnlyRoot => match self.mount("/") {
                 // A host may have a read-only root of its own; that one is not what was asked.
                 Some(root) => seen(
@@ -257,7 +281,7 @@ impl Observed {
             },
             Control::OpenFiles => self.limit(Resource::OpenFiles, plan),
             Control::FileSize => self.limit(Resource::FileSize, plan),
-            Control::Disk => self.tmpfs_sizes(),
+            Control::Disk => self.disk(plan),
             Control::Output => seen(true, "captured and cut by the supervisor"),
             Control::WallTime => seen(true, "measured by the supervisor"),
             Control::Credentials => seen(true, "handed over as descriptors and environment"),
@@ -314,27 +338,34 @@ impl Observed {
 
     /// A row of the view is there only where a private one was asked for: whatever the plan says,
     /// nothing else is evidence of it.
-    fn view(&self) -> Seen {
+    fn view(&self, plan: &Plan) -> Seen {
         let shared = self.mounts.iter().filter(|m| m.shared).count();
         let root = self.mount("/").map_or("nothing", |m| m.kind.as_str());
         let writable_host = self.mounts.iter().filter(|m| {
             let writable = has_option(&m.options, "rw");
             let own = ["tmpfs", "proc", "devpts"].contains(&m.kind.as_str());
-            writable && !own && !m.target.starts_with("/dev/")
+            writable && !own && !m.target.starts_with("/dev/") && !self.is_meant(m, plan)
         });
         let writable: Vec<_> = writable_host.map(|m| m.target.clone()).collect();
+        let meant = self.shown_as_meant();
+        let evidence = format!(
+            "mountinfo: / is {root}, {} mounts, {shared} shared with the host, writable host \
+             mounts{}: {}",
+            self.mounts.len(),
+            if self.shown.is_empty() {
+                ""
+            } else {
+                " beside those asked for"
+            },
+            if writable.is_empty() {
+                "none".into()
+            } else {
+                writable.join(" ")
+            }
+        );
         seen(
-            self.own_root() && shared == 0 && writable.is_empty(),
-            format!(
-                "mountinfo: / is {root}, {} mounts, {shared} shared with the host, writable host \
-                 mounts: {}",
-                self.mounts.len(),
-                if writable.is_empty() {
-                    "none".into()
-                } else {
-                    writable.join(" ")
-                }
-            ),
+            self.own_root() && shared == 0 && writable.is_empty() && meant.holds,
+            [evidence, meant.evidence].join("; ").trim_end_matches("; "),
         )
     }
 

@@ -11,6 +11,7 @@ use tokio::task::JoinHandle;
 
 use super::guest::ProcessGuest;
 use super::ids::IdRange;
+use super::sources::guest_ids;
 use super::watch::Watch;
 use crate::agent::{Agent, AgentGuest, open_terminal};
 use crate::backend::{Act, Backend, Guest, Instance, Launch, Pausable, Terminal, Terminals};
@@ -21,6 +22,7 @@ use crate::cgroup::leaf::Leaf;
 use crate::command::PtySize;
 use crate::error::{KavachError, Result};
 use crate::plan::Plan;
+use crate::workspace::Layers;
 
 /// The sandbox, its control groups and its ids.
 #[derive(Debug)]
@@ -32,6 +34,8 @@ pub(super) struct ProcessInstance {
     guest_ids: Option<(u32, u32)>,
     /// Held until the sandbox's processes are gone.
     range: Mutex<Option<IdRange>>,
+    /// What the guest's workspace is made of; outlives its processes.
+    layers: Option<Layers>,
     next_leaf: AtomicU64,
     /// A freeze was begun and not undone.
     frozen: AtomicBool,
@@ -44,11 +48,10 @@ impl ProcessInstance {
         plan: &Plan,
         range: Option<IdRange>,
         tmpfs: Vec<OwnedFd>,
+        layers: Option<Layers>,
     ) -> Self {
         let (limits, identity) = (&plan.limits, &plan.identity);
-        let guest_ids = range
-            .as_ref()
-            .map(|range| (range.first() + identity.uid, range.first() + identity.gid));
+        let guest_ids = range.as_ref().map(|range| guest_ids(identity, range));
         let agent = Arc::new(agent);
         let watch = Arc::new(Watch::new(limits, agent.pid(), tmpfs));
         watch.clone().guard_background(agent.clone());
@@ -58,6 +61,7 @@ impl ProcessInstance {
             watch,
             guest_ids,
             range: Mutex::new(range),
+            layers,
             next_leaf: AtomicU64::new(1),
             frozen: AtomicBool::new(false),
         }
@@ -233,6 +237,10 @@ impl Instance for ProcessInstance {
                 ),
             }),
         }
+    }
+
+    fn workspace(&self) -> Option<&Layers> {
+        self.layers.as_ref()
     }
 
     fn terminals(&self) -> Result<&dyn Terminals> {

@@ -40,6 +40,7 @@ fn observed(mounts: &str) -> Observed {
         limits: String::new(),
         interfaces: vec!["lo".into()],
         agent_owner: Some(0),
+        shown: Vec::new(),
     }
 }
 
