@@ -67,10 +67,26 @@ pub(crate) fn lay(
         (c"index", c"off"),
     ];
     sys::fchdir(&stage)?;
-    let overlay = sys::new_filesystem(c"overlay", &options, attrs)?;
+    let overlay = as_guest(guest, || sys::new_filesystem(c"overlay", &options, attrs))?;
     sys::unmount(c".")?;
     sys::attach(&overlay, &place)?;
     Ok(kept)
+}
+
+/// Overlayfs works on its layers with the credentials of who made it. On the host's disk there is
+/// only the guest: id 0 of the sandbox stands for nobody there, and could make nothing.
+fn as_guest(guest: Option<(u32, u32)>, act: impl FnOnce() -> Res<Fd>) -> Res<Fd> {
+    const PR_SET_SECUREBITS: usize = 28;
+    // Capabilities stay when ids change (capabilities(7)).
+    const NO_SETUID_FIXUP: usize = 1 << 2;
+    let Some((uid, gid)) = guest else {
+        return act();
+    };
+    sys::prctl(PR_SET_SECUREBITS, NO_SETUID_FIXUP, 0)?;
+    sys::set_fs_ids(uid, gid)?;
+    let done = act();
+    sys::set_fs_ids(0, 0)?;
+    done
 }
 
 /// Makes a layer reachable by a name on the stage.

@@ -45,6 +45,19 @@ pub struct Directory {
     pub mounts_below: Vec<PathBuf>,
 }
 
+impl Directory {
+    /// A directory of this owner, with nothing mounted below it.
+    #[must_use]
+    pub const fn new(id: FileId, uid: u32, gid: u32) -> Self {
+        Self {
+            id,
+            uid,
+            gid,
+            mounts_below: Vec::new(),
+        }
+    }
+}
+
 /// What is at a path that is to be a directory.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

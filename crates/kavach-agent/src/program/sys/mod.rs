@@ -62,6 +62,8 @@ mod nr {
     pub(super) const SETGROUPS: usize = 116;
     pub(super) const SETRESUID: usize = 117;
     pub(super) const SETRESGID: usize = 119;
+    pub(super) const SETFSUID: usize = 122;
+    pub(super) const SETFSGID: usize = 123;
     pub(super) const CAPSET: usize = 126;
     pub(super) const PIVOT_ROOT: usize = 155;
     pub(super) const PRCTL: usize = 157;

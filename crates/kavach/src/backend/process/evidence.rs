@@ -6,9 +6,10 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
 
+use super::watch::Room;
 use crate::agent::Rehearsal;
 use crate::backend::Backend;
 use crate::cgroup::Controller;
@@ -83,43 +84,38 @@ pub(super) fn report(
     Ok(EnforcementReport::new(Backend::Process, rows))
 }
 
-/// Directories on the tmpfs mounts that a guest can fill, to be counted where no cgroup counts
-/// them; none where one does. Only now can they be opened: the rehearsing process may be looked
-/// into, the agent may not.
-pub(super) fn tmpfs_mounts(
-    plan: &Plan,
-    rehearsal: &Rehearsal,
-    layers: Option<&Layers>,
-) -> Result<Vec<OwnedFd>> {
+/// What a guest can fill: the tmpfs mounts, to be counted where no cgroup counts them, and a
+/// workspace with a quota. Only now can they be opened: the rehearsing process may be looked into,
+/// the agent may not.
+pub(super) fn room(plan: &Plan, rehearsal: &Rehearsal, layers: Option<&Layers>) -> Result<Room> {
+    let failed = |op: &str, path: PathBuf| {
+        let op = op.to_owned();
+        move |source| KavachError::HostIo { op, path, source }
+    };
+    let mut room = Room::default();
+    let mut upper = None;
+    if let (Some((lower, UpperPlan::Tmpfs { .. })), Some(layers)) = (plan.workspace(), layers) {
+        let copy = || {
+            let copy = layers.upper.try_clone();
+            copy.map_err(failed("keep the upper directory of", lower.path.clone()))
+        };
+        room.workspace = Some(copy()?);
+        upper = Some(copy()?);
+    }
     let memory = plan.limits.memory_bytes.map(|limit| limit.mechanism);
     let (Some(LimitMechanism::Approximate), Some(pid), true) =
         (memory, rehearsal.rehearsing(), plan.view.private_root)
     else {
-        return Ok(Vec::new());
+        return Ok(room);
     };
-    let upper = match plan.workspace() {
-        Some((_, UpperPlan::Tmpfs { .. })) => layers.map(|layers| layers.upper.try_clone()),
-        _ => None,
-    };
-    let upper = upper.transpose().map_err(|source| KavachError::HostIo {
-        op: "keep the upper directory of a workspace, to count what is in it".into(),
-        path: plan.identity.cwd.clone(),
-        source,
-    })?;
-    ["", "tmp", "dev/shm"]
-        .into_iter()
-        .map(|inside| {
-            let path = format!("/proc/{}/root/{inside}", pid.as_raw_nonzero());
-            fs::File::open(&path)
-                .map(OwnedFd::from)
-                .map_err(|source| KavachError::HostIo {
-                    op: "open a tmpfs of the sandbox, to count what is in it".into(),
-                    path: path.into(),
-                    source,
-                })
-        })
-        .chain(upper.map(Ok))
-        .collect()
+    for inside in ["", "tmp", "dev/shm"] {
+        let path = format!("/proc/{}/root/{inside}", pid.as_raw_nonzero());
+        let op = "open a tmpfs of the sandbox, to count what is in it";
+        let opened = fs::File::open(&path).map_err(failed(op, path.into()))?;
+        room.counted.push(opened.into());
+    }
+    room.counted.extend(upper);
+    Ok(room)
 }
 
 fn row(
@@ -369,8 +365,11 @@ impl Observed {
         )
     }
 
-    fn tmpfs_sizes(&self) -> Seen {
-        let sized = |m: &&MountLine| m.kind == "tmpfs" && has_option(&m.options, "rw");
+    fn tmpfs_sizes(&self, plan: &Plan) -> Seen {
+        // A tmpfs of the host's below a write-through directory has what quota it has.
+        let sized = |m: &&MountLine| {
+            m.kind == "tmpfs" && has_option(&m.options, "rw") && !self.is_meant(m, plan)
+        };
         let sizes: Vec<_> = self
             .mounts
             .iter()

@@ -1,7 +1,6 @@
 //! A live sandbox of the process backend.
 
 use std::io;
-use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,7 +11,7 @@ use tokio::task::JoinHandle;
 use super::guest::ProcessGuest;
 use super::ids::IdRange;
 use super::sources::guest_ids;
-use super::watch::Watch;
+use super::watch::{Room, Watch};
 use crate::agent::{Agent, AgentGuest, open_terminal};
 use crate::backend::{Act, Backend, Guest, Instance, Launch, Pausable, Terminal, Terminals};
 use crate::cgroup::error::CgroupError;
@@ -47,13 +46,13 @@ impl ProcessInstance {
         group: Option<SandboxGroup>,
         plan: &Plan,
         range: Option<IdRange>,
-        tmpfs: Vec<OwnedFd>,
+        room: Room,
         layers: Option<Layers>,
     ) -> Self {
         let (limits, identity) = (&plan.limits, &plan.identity);
         let guest_ids = range.as_ref().map(|range| guest_ids(identity, range));
         let agent = Arc::new(agent);
-        let watch = Arc::new(Watch::new(limits, agent.pid(), tmpfs));
+        let watch = Arc::new(Watch::new(limits, agent.pid(), room));
         watch.clone().guard_background(agent.clone());
         Self {
             agent,

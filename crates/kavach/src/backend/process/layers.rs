@@ -34,10 +34,9 @@ pub(super) fn prepare(plan: &Plan) -> Result<()> {
     let Some((lower, UpperPlan::Directory(upper))) = plan.workspace() else {
         return Ok(());
     };
-    let look = |directory: &HostDirectory| hold(directory);
-    let mode = fs::fstat(look(lower)?).map_err(failed("look at", &lower.path))?;
+    let mode = fs::fstat(hold(lower)?).map_err(failed("look at", &lower.path))?;
     let mode = Mode::from_raw_mode(mode.st_mode) & Mode::from_raw_mode(0o1777) | Mode::RWXU;
-    let directory = look(upper)?;
+    let directory = hold(upper)?;
     for (name, mode) in [(UPPER, mode), (WORK, Mode::RWXU)] {
         let path = upper.path.join(name);
         match fs::mkdirat(&directory, name, Mode::RWXU) {
@@ -78,17 +77,16 @@ fn check_attributes(directory: &OwnedFd, path: &Path) -> Result<()> {
 
 /// The directory of a plan, if it is still the one that was looked at.
 fn hold(directory: &HostDirectory) -> Result<OwnedFd> {
-    let found = open(&directory.path).map_err(failed("open", &directory.path))?;
-    let seen = id(&found).map_err(failed("look at", &directory.path))?;
-    if seen != directory.id {
-        return Err(KavachError::Setup {
-            step: "open the directory that was looked at".into(),
-            on: directory.path.display().to_string(),
-            source: Errno::STALE.into(),
-            fix: Some("another directory was put in its place meanwhile: try again".into()),
-        });
-    }
-    Ok(found)
+    let found = open(&directory.path).and_then(|found| match id(&found)? {
+        seen if seen == directory.id => Ok(found),
+        _ => Err(Errno::STALE),
+    });
+    found.map_err(|e| KavachError::Setup {
+        step: "open the directory that was looked at".into(),
+        on: directory.path.display().to_string(),
+        source: e.into(),
+        fix: Some("something else was put in its place meanwhile: try again".into()),
+    })
 }
 
 fn below(directory: impl AsFd, name: &str) -> rustix::io::Result<OwnedFd> {
@@ -156,3 +154,6 @@ fn broken(problem: &str) -> KavachError {
         problem: problem.to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -68,10 +68,10 @@ impl ProcessDriver {
         let guest = Self::guest(plan, range.as_ref());
         let seen = layers::layers(plan, &mut rehearsal, guest).and_then(|layers| {
             let report = evidence::report(plan, &rehearsal, held.group.as_ref(), layers.as_ref())?;
-            let tmpfs = evidence::tmpfs_mounts(plan, &rehearsal, layers.as_ref())?;
-            Ok((report, tmpfs, layers))
+            let room = evidence::room(plan, &rehearsal, layers.as_ref())?;
+            Ok((report, room, layers))
         });
-        let (report, tmpfs, layers) = match seen {
+        let (report, room, layers) = match seen {
             Ok(seen) => seen,
             Err(e) => {
                 rehearsal.abandon();
@@ -81,7 +81,7 @@ impl ProcessDriver {
         let agent = rehearsal.finish().await?;
         let host_root = plan.mapping == Mapping::None && rustix::process::geteuid().is_root();
         let group = held.keep();
-        let instance = ProcessInstance::new(agent, group, plan, range, tmpfs, layers);
+        let instance = ProcessInstance::new(agent, group, plan, range, room, layers);
         Ok(Started::new(Arc::new(instance), report, host_root))
     }
 

@@ -43,6 +43,33 @@ struct Room {
     inodes: u64,
 }
 
+#[cfg(test)]
+impl Shown {
+    /// A workspace of this size, and a directory that should have one inode and has another.
+    pub(super) fn as_found(
+        workspace: &str,
+        bytes: u64,
+        (through, planned, found): (&str, u64, u64),
+    ) -> Vec<Self> {
+        let inodes = 65_536;
+        let id = |inode| FileId { device: 1, inode };
+        vec![
+            Self {
+                path: workspace.into(),
+                what: What::Workspace(Some([Room { bytes, inodes }; 2])),
+            },
+            Self {
+                path: through.into(),
+                what: What::WriteThrough {
+                    found: id(found),
+                    planned: id(planned),
+                    mapped: false,
+                },
+            },
+        ]
+    }
+}
+
 /// Looks at each of the plan's directories from the host's side.
 pub(super) fn look(
     plan: &Plan,
@@ -155,7 +182,7 @@ impl Observed {
         if !plan.view.private_root {
             return workspace.unwrap_or_else(|| seen(false, "no workspace is seen"));
         }
-        let tmpfs = self.tmpfs_sizes();
+        let tmpfs = self.tmpfs_sizes(plan);
         match workspace {
             None => tmpfs,
             Some(workspace) => seen(
@@ -209,6 +236,8 @@ fn is_workspace(mount: &MountLine) -> bool {
         ["upperdir=disk/upper", "workdir=disk/work"],
     ];
     mount.kind == "overlay"
+        // Overlayfs goes on read-only where it cannot write.
+        && of_super("rw")
         && of_super("lowerdir=lower")
         && of_super("userxattr")
         && upper.iter().any(|pair| pair.iter().all(|o| of_super(o)))
