@@ -17,6 +17,7 @@ mod limits;
 mod network;
 mod others;
 mod programs;
+mod ready;
 mod refused;
 mod streams;
 mod view;
@@ -44,5 +45,6 @@ fn main() -> ExitCode {
     daemons::add(&mut suite);
     limits::add(&mut suite);
     refused::add(&mut suite);
+    ready::add(&mut suite);
     suite.main(&GUESTS)
 }
