@@ -39,6 +39,7 @@ for guest in true wait; do
 done
 install -m 755 "$target/release/kavach" "$target/release/kavach-bench" "$work/"
 
+commit=$(git describe --always --dirty 2>/dev/null || echo unknown)
 amount=()
 document=docs/benchmarks.md
 if [[ $quick ]]; then
@@ -52,7 +53,7 @@ measure() {
     local out=$work/out-$1/$1.json name=$1
     shift
     "$@" "$work/kavach-bench" measure --guests "$work/guests" --kavach "$work/kavach" \
-        --out "$out" "${amount[@]}"
+        --commit "$commit" --out "$out" "${amount[@]}"
     cp "$out" "$target/bench/$name.json"
     measured+=("$target/bench/$name.json")
 }

@@ -60,6 +60,19 @@ pub(crate) fn measure(
         each(after.kernel - before.kernel),
         "KiB",
     );
+    // Read of the whole machine: other programs disturb it less than MemAvailable, not at all only
+    // where there are none.
+    let sum = (after.kernel - before.kernel) + (after.own - before.own) + pss.unwrap_or(0.0);
+    record.add(
+        &name("sum"),
+        &label(if pss.is_some() {
+            "kernel memory, PSS and host process together, each"
+        } else {
+            "kernel memory and host process together, each"
+        }),
+        each(sum),
+        "KiB",
+    );
     match pss {
         Some(kib) => record.add(
             &name("pss"),

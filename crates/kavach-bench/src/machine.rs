@@ -4,7 +4,7 @@ use std::fs;
 use std::process::Command;
 
 /// In the order of the document.
-pub(crate) fn describe() -> Vec<(String, String)> {
+pub(crate) fn describe(commit: &str) -> Vec<(String, String)> {
     let mut facts = Vec::new();
     let mut add = |name: &str, value: String| facts.push((name.to_owned(), value));
     let cpus = std::thread::available_parallelism().map_or(0, usize::from);
@@ -27,10 +27,22 @@ pub(crate) fn describe() -> Vec<(String, String)> {
         format!("{} {}", text(uname.sysname()), text(uname.release())),
     );
     add("control groups", cgroups());
-    add("kavach", env!("CARGO_PKG_VERSION").to_owned());
+    add("load average before", load());
+    add(
+        "kavach",
+        format!("{}, commit {commit}", env!("CARGO_PKG_VERSION")),
+    );
+    add("date", today());
     add("bubblewrap", version("bwrap"));
     add("hakoniwa", hakoniwa().to_owned());
     facts
+}
+
+fn today() -> String {
+    match Command::new("date").arg("+%Y-%m-%d").output() {
+        Ok(output) => String::from_utf8_lossy(&output.stdout).trim().to_owned(),
+        Err(e) => format!("unknown: {e}"),
+    }
 }
 
 fn processor() -> String {
@@ -38,6 +50,13 @@ fn processor() -> String {
     let line = text.lines().find(|line| line.starts_with("model name"));
     let name = line.and_then(|line| line.split_once(": "));
     name.map_or("unknown", |(_, name)| name).to_owned()
+}
+
+/// What else was at work: above the number of CPUs, medians tell of the waiting too.
+fn load() -> String {
+    let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let three: Vec<_> = text.split(' ').take(3).collect();
+    three.join(" ")
 }
 
 fn virtualised() -> &'static str {

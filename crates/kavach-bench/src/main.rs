@@ -91,6 +91,9 @@ struct MeasureArgs {
     /// The command line that is measured as a whole.
     #[arg(long)]
     kavach: PathBuf,
+    /// The commit that is measured.
+    #[arg(long, default_value = "unknown")]
+    commit: String,
     /// Where the result goes.
     #[arg(long)]
     out: PathBuf,

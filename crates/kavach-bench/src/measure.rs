@@ -29,7 +29,7 @@ pub(crate) fn run(args: &MeasureArgs) -> Result<()> {
     let mut record = Record {
         who: user()?,
         rounds: args.rounds,
-        machine: machine::describe(),
+        machine: machine::describe(&args.commit),
         rows: Vec::new(),
         numbers: Vec::new(),
         jails: Vec::new(),
