@@ -125,7 +125,7 @@ section! {
     output_kb: u64 = 1024,
         Rule::number(1.0, MAX_OUTPUT_KB, "KiB", "have {} of each output stream kept");
 
-    /// What happens past it.
+    /// What happens past that bound of the output.
     on_output: OnOutput = OnOutput::Truncate,
         Rule::plain("go on after more output than is kept");
 }

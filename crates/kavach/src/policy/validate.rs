@@ -292,7 +292,11 @@ fn path_form(path: &Path) -> Option<Wrong> {
         "an empty path"
     } else if bytes.len() >= PATH_MAX {
         "longer than the kernel's 4095 bytes"
-    } else if bytes.iter().any(|b| *b < 0x20 || *b == 0x7f) {
+    } else if bytes.iter().any(|b| *b < 0x20 || *b == 0x7f)
+        || path
+            .to_str()
+            .is_some_and(|text| text.chars().any(char::is_control))
+    {
         "a NUL, newline or other control character in it"
     } else if bytes.starts_with(b"~") || bytes.starts_with(b"$") {
         fix = "write the path out in full: nothing is filled in for `~` and `$HOME`";

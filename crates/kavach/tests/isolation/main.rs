@@ -18,6 +18,7 @@ mod network;
 mod others;
 mod programs;
 mod project;
+mod ready;
 mod refused;
 mod rootfs;
 mod streams;
@@ -55,5 +56,6 @@ fn main() -> ExitCode {
     workspace::add(&mut suite);
     write_through::add(&mut suite);
     rootfs::add(&mut suite);
+    ready::add(&mut suite);
     suite.main(&GUESTS)
 }
