@@ -392,6 +392,25 @@ fn a_user_who_does_not_read_can_end_a_flood() {
 }
 
 #[test]
+fn the_screen_is_undone_for_a_user_who_does_not_keep_up() {
+    for setting in each("the_screen_is_undone_for_a_user_who_does_not_keep_up") {
+        let script = format!("{SET} exec yes");
+        let args = ["--timeout", "300ms", "--", "sh", "-c", &script];
+        let mut inside = setting.kavach("exec", args);
+        // Not a byte is read before kavach has ended.
+        assert_eq!(inside.wait().code(), Some(124));
+        let (_, said) = inside.end();
+        let at = said.find(UNDONE).unwrap();
+        assert!(
+            said[at..].contains("the program was ended"),
+            "{:?}",
+            &said[at..]
+        );
+        assert!(!said[at..].contains("y\r\ny"), "{:?}", &said[at..]);
+    }
+}
+
+#[test]
 fn what_reaches_past_the_screen_is_left_out() {
     let hostile =
         r"printf 'a\033]52;c;aGk=\007b\033[2J\033]0;t\007\033[21t\033[31mc\033[0m\302\233d'";
