@@ -6,7 +6,7 @@
 # build  what `cargo build` needs
 # test   also what the tests run or compare with
 # check  also the licence checker, which is compiled (some minutes, once)
-# bench  also the stopwatch
+# bench  also what the peers need
 #
 # Idempotent: when everything is there it asks apt nothing and takes a moment.
 set -euo pipefail
@@ -43,6 +43,9 @@ if [[ $group != build ]]; then
         echo "setup: python3-venv is missing: guest of the tests: a virtual environment"
         missing+=(python3-venv)
     fi
+    want vim-tiny vi "guest of the tests: an editor on a terminal"
+    want less less "guest of the tests: a pager on a terminal"
+    want tmux tmux "guest of the tests: a program that makes terminals"
     want nodejs node "guest of the tests: a runtime that reserves much address space"
     want busybox-static busybox "guest of the tests: one static program that needs no library"
     want bubblewrap bwrap "the peer that kavach is measured and compared against"
@@ -53,7 +56,7 @@ if [[ $group != build ]]; then
     want strace strace "shows the system calls of a failing test"
 fi
 if [[ $group == bench ]]; then
-    want hyperfine hyperfine "the stopwatch of scripts/bench.sh"
+    want libseccomp-dev /usr/include/seccomp.h "the peer hakoniwa links it; kavach itself does not"
 fi
 
 if ((${#missing[@]})); then

@@ -82,10 +82,15 @@ fn say_limit(args: &SandboxArgs, resolved: &Resolved, result: &ExecResult) {
         // How the guest itself ended is for the exit code to say.
         _ => return,
     };
-    let policy = args
+    let named: Vec<_> = args
         .policy
-        .as_ref()
-        .map_or_else(|| "basic".into(), |name| name.to_string_lossy());
+        .iter()
+        .map(|name| name.to_string_lossy())
+        .collect();
+    let policy = match named.as_slice() {
+        [] => "basic".to_owned(),
+        named => named.join(" + "),
+    };
     output::note(&format!(
         "the program was ended: {}{} (policy {policy})",
         result.termination,

@@ -121,9 +121,11 @@ fn sum_nested(text: &str, key: &str) -> u64 {
 
 /// Usage of the group with the directories `dirs`.
 pub(super) fn usage(io: &dyn ControlFiles, dirs: &[Dir]) -> Usage {
-    let mut usage = Usage::default();
-    usage.memory_peak_bytes = memory_peak(io, dirs);
-    usage.pids_peak = pids_peak(io, dirs);
+    let mut usage = Usage {
+        memory_peak_bytes: memory_peak(io, dirs),
+        pids_peak: pids_peak(io, dirs),
+        ..Usage::default()
+    };
     if let Some(cpu) = Reader::of(io, dirs, Controller::Cpuacct) {
         match cpu.dir.version {
             Version::V1 => {

@@ -27,6 +27,7 @@ pub(crate) fn add(suite: &mut Suite) {
     suite.each("a_terminal_without_handles_hangs_up", &ALL, hangs_up);
     suite.each("a_full_terminal_does_not_hold_up_a_kill", &ALL, full);
     suite.each("a_background_job_does_not_hold_up_the_end", &ALL, behind);
+    suite.each("a_program_may_close_its_terminal_first", &ALL, closes);
     suite.each("the_stream_lasts_as_long_as_somebody_writes", &ALL, lasts);
     suite.each("settings_of_one_do_not_reach_the_next", &ALL, fresh);
     suite.each("commands_share_a_trust_domain", &ALL, shared);
@@ -48,7 +49,19 @@ pub(crate) fn add(suite: &mut Suite) {
     });
     suite.each("many_terminals_are_bounded", &ISOLATING, bounded);
     suite.each("a_ptmx_that_is_none_is_refused", &["basic"], fake);
-    suite.each_needing("programs_that_make_terminals", &ALL, tools, makers);
+    suite.each_needing(
+        "script_makes_a_terminal",
+        &ALL,
+        |_| program("/usr/bin/script"),
+        script,
+    );
+    // Under `strict` it has no socket to speak over.
+    suite.each_needing(
+        "tmux_makes_terminals",
+        &["basic"],
+        |_| program("/usr/bin/tmux"),
+        tmux,
+    );
     suite.each("line_editing_of_python", &ALL, python);
     suite.subject_for("terminals", &[Who::Root, Who::Delegated]);
     suite.each("a_pause_holds_the_keys", &ALL[1..], pause);
@@ -241,6 +254,16 @@ fn behind(s: Setting) {
     eventually("the daemon is there", || marked(&mark).len() == 1);
 }
 
+fn closes(s: Setting) {
+    let world = World::of(s.policy);
+    let script = "exec <&- >&- 2>&-; sleep 0.05; exit 6";
+    let result = world.run(Command::shell(script).pty(SIZE));
+    assert_eq!(result.termination, Termination::Exited(6));
+    let mut child = world.spawn(interactive(Command::shell(script)));
+    assert_eq!(world.read(&mut child), "");
+    assert_eq!(world.wait(&mut child).termination, Termination::Exited(6));
+}
+
 fn lasts(s: Setting) {
     let world = World::of(s.policy);
     let dir = notes(&world);
@@ -344,11 +367,7 @@ fn fake(s: Setting) {
     }
 }
 
-fn tools(_: Who) -> Option<String> {
-    program("/usr/bin/script").or_else(|| program("/usr/bin/tmux"))
-}
-
-fn makers(s: Setting) {
+fn script(s: Setting) {
     let world = World::of(s.policy);
     let dir = notes(&world);
     let command = format!("cd {dir}; script -qec 'tty; stty size' log; wc -l < log");
@@ -359,6 +378,19 @@ fn makers(s: Setting) {
         "{said:?}"
     );
     world.sh(&format!("rm -r {dir}"));
+}
+
+fn tmux(s: Setting) {
+    // Nothing of the host's is shown: with a read path, sockets with a name are refused.
+    let policy = SandboxPolicy::from_preset(s.policy).unwrap();
+    let world = World::new(SandboxConfig::builder().policy(policy));
+    let command = Command::new("/usr/bin/tmux").args(["-f", "/dev/null"]);
+    let mut child = world.spawn(interactive(command.env("TERM", "xterm")));
+    world.expect(&mut child, "[0] 0:");
+    world.write(&mut child, b"exec sh -c 'tty; exec sleep 1000'\n");
+    world.expect(&mut child, "/dev/pts/1");
+    assert!(world.run("tmux kill-server").success());
+    eventually("it has ended", || child.try_wait().unwrap().is_some());
 }
 
 fn python(s: Setting) {
