@@ -4,9 +4,10 @@
 mod common;
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::process::Output;
 
+use common::dialogue::settings;
 use common::schema::{faults, schema};
 use common::{Dir, json, kavach, sandboxes, text};
 use serde_json::Value;
@@ -221,4 +222,36 @@ fn a_shell_script_is_a_program_too() {
     assert_eq!(read(&dir, "file"), "one\n");
     assert_eq!(shell("echo two >> file"), Some(0));
     assert_eq!(read(&dir, "file"), "one\ntwo\n");
+}
+
+/// On a terminal: the code of an interactive shell is that of whatever was typed last.
+#[test]
+fn an_interactive_session_is_applied_when_it_ends_by_itself() {
+    let name = "an_interactive_session_is_applied_when_it_ends_by_itself";
+    if !sandboxes(name, "strict") {
+        return;
+    }
+    for setting in settings(name).filter(|setting| setting.policy == "strict") {
+        let dir = project(name);
+        fs::set_permissions(&dir.0, fs::Permissions::from_mode(0o777)).unwrap();
+        let at = dir.0.to_str().unwrap();
+        let session = |options: &[&str]| {
+            let shell = ["--", "--norc", "--noprofile", "--noediting"];
+            let args = [&["--workspace", at], options, &shell].concat();
+            let mut inside = setting.kavach("shell", args);
+            inside.say("echo x > new; false; exit\n");
+            inside.end()
+        };
+        let (code, said) = session(&[]);
+        assert_eq!(code, Some(1));
+        assert!(
+            said.contains("not applied: 1 added; --apply writes them back"),
+            "{said}"
+        );
+        assert!(!dir.0.join("new").exists());
+        let (code, said) = session(&["--apply"]);
+        assert_eq!(code, Some(1));
+        assert!(said.contains("applied: 1 added"), "{said}");
+        assert_eq!(read(&dir, "new"), "x\n");
+    }
 }
