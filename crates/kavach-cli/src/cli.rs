@@ -55,6 +55,14 @@ impl Verb {
             Verb::Gc(args) => args.json,
         }
     }
+
+    /// Whether it builds sandboxes.
+    pub(crate) fn makes_sandboxes(&self) -> bool {
+        match self {
+            Verb::Exec(_) | Verb::Shell(_) | Verb::Score(_) | Verb::Doctor(_) => true,
+            Verb::Backends(_) | Verb::Policy(_) | Verb::Gc(_) => false,
+        }
+    }
 }
 
 /// What `exec` and `shell` have in common.
