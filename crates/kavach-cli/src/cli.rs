@@ -59,6 +59,14 @@ impl Verb {
             Verb::Gc(args) => args.json,
         }
     }
+
+    /// Whether it builds sandboxes.
+    pub(crate) fn makes_sandboxes(&self) -> bool {
+        match self {
+            Verb::Exec(_) | Verb::Shell(_) | Verb::Score(_) | Verb::Doctor(_) => true,
+            Verb::Backends(_) | Verb::Policy(_) | Verb::Gc(_) => false,
+        }
+    }
 }
 
 /// What `exec` and `shell` have in common.
@@ -77,6 +85,21 @@ pub(crate) struct SandboxArgs {
     /// Show this path of the host inside, read-only, under the same name
     #[arg(long, value_name = "PATH")]
     pub(crate) read: Vec<PathBuf>,
+    /// Work in a copy of this directory, under the same name: the directory itself stays as it is
+    #[arg(long, value_name = "DIR")]
+    pub(crate) workspace: Option<PathBuf>,
+    /// Keep the workspace's changes in this directory instead of in memory; they have no quota
+    #[arg(long, value_name = "DIR", requires = "workspace")]
+    pub(crate) workspace_upper: Option<PathBuf>,
+    /// Limit what the workspace's changes take up in memory, in MiB
+    #[arg(long, value_name = "N", requires = "workspace")]
+    pub(crate) workspace_mb: Option<u64>,
+    /// Let the program write to this directory itself. Weakens the sandbox: no quota, no way back
+    #[arg(long, value_name = "DIR")]
+    pub(crate) write_through: Vec<PathBuf>,
+    /// Show the system of this directory (its usr, bin, etc) instead of the host's
+    #[arg(long, value_name = "DIR")]
+    pub(crate) rootfs: Option<PathBuf>,
     /// Set a variable inside; the host's own are not passed on
     #[arg(long, value_name = "NAME=VALUE")]
     pub(crate) env: Vec<OsString>,
@@ -89,7 +112,7 @@ pub(crate) struct SandboxArgs {
     /// Name of the owner, shown in the process list and in audit events
     #[arg(long, value_name = "ID")]
     pub(crate) agent_id: Option<String>,
-    /// Start in this directory, inside [default: the home directory inside]
+    /// Start in this directory, inside [default: the workspace, else the home directory inside]
     #[arg(long, value_name = "DIR")]
     pub(crate) cwd: Option<PathBuf>,
     /// Limit the memory of all processes together, in MiB

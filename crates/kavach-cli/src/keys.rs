@@ -52,7 +52,11 @@ pub(crate) async fn from_keys(mut to: ChildStdin) -> Result<KeysEnd> {
         .map_err(CliError::io("start a thread"))?;
     let pass = async {
         while let Some(chunk) = incoming.recv().await {
-            let chunk = chunk.map_err(CliError::io("read what is typed"))?;
+            let chunk = match chunk {
+                // Nobody is there any more; if the terminal is gone, SIGHUP says so.
+                Err(e) if e.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error()) => break,
+                chunk => chunk.map_err(CliError::io("read what is typed"))?,
+            };
             if to.write_all(&chunk).await.is_err() {
                 break;
             }

@@ -5,8 +5,8 @@
 //! it is put back: settings of the kernel (`termios(3)`), and what the program set in the
 //! emulator ([`Screen`]). The one exception is a SIGKILL to kavach itself. No helper could do it
 //! then: the shell takes the terminal at once, with settings of its own, and a helper that comes
-//! a moment later would undo those. Shells put the settings back by themselves; where none does,
-//! `reset` or `stty sane` helps.
+//! a moment later would undo those. bash puts the settings back by itself; where nobody does,
+//! `stty sane` helps, and `reset` against an odd screen.
 
 use std::io::IsTerminal as _;
 use std::os::fd::BorrowedFd;
@@ -91,14 +91,12 @@ impl UserTerminal {
         let _ = kill_process(getpid(), Signal::STOP);
     }
 
-    /// Takes the terminal again after a stop. In the background it is somebody else's.
-    pub(crate) fn resume(&self) -> Result<()> {
-        if !is_in_foreground() {
-            return Ok(());
+    /// Takes the terminal again after a stop. In the background it is somebody else's. One that
+    /// has gone away (the kernel sends SIGCONT then, too) needs nothing; SIGHUP tells of that.
+    pub(crate) fn resume(&self) {
+        if is_in_foreground() && self.make_raw().is_ok() {
+            write(&lock(&self.screen).redo());
         }
-        self.make_raw().map_err(failed)?;
-        write(&lock(&self.screen).redo());
-        Ok(())
     }
 }
 

@@ -229,7 +229,7 @@ impl Watching<'_> {
         let Some(terminal) = self.terminal else {
             return Ok(());
         };
-        terminal.resume()?;
+        terminal.resume();
         // A change of size is what makes programs draw anew; none to the same size is told.
         let PtySize { rows, cols } = tty::size();
         child.resize(PtySize::new(rows, cols.saturating_add(1)))?;

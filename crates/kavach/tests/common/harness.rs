@@ -275,7 +275,7 @@ impl Shared {
         } else if list {
             None
         } else if case.who == Who::Delegated
-            && let Err(missing) = delegate::places()
+            && let Some(missing) = delegate::missing()
         {
             Some(missing)
         } else {
