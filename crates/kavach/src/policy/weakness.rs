@@ -88,6 +88,13 @@ impl SandboxPolicy {
                 );
             }
         }
+        if !self.filesystem.write_through.is_empty() {
+            tell(
+                "filesystem.write_through".into(),
+                "what the guest writes there is on the host at once, and has no quota".into(),
+                "give it a workspace, whose changes you apply",
+            );
+        }
         for (key, control, what) in [
             ("limits.memory_mb", Control::Memory, "the host's memory"),
             ("limits.pids", Control::Pids, "the host's process ids"),
@@ -202,6 +209,13 @@ mod tests {
         for path in ["/home/ann/project", "/srv", "/etc/hosts", "/opt/config"] {
             assert!(holds_secrets(Path::new(path)).is_none(), "{path}");
         }
+    }
+
+    #[test]
+    fn a_directory_that_is_written_to_at_once_is_told() {
+        let mut policy = SandboxPolicy::strict();
+        policy.filesystem.write_through = vec!["/srv/out".into()];
+        assert_eq!(keys(&policy), ["filesystem.write_through"]);
     }
 
     #[test]
