@@ -35,7 +35,7 @@ pub(crate) enum Verb {
     Score(ScoreArgs),
     /// Look at what this host can enforce, and say how to get what is missing.
     Doctor(JsonArgs),
-    /// Show and check policies.
+    /// Show, check, explain and compare policies.
     Policy(PolicyArgs),
     /// Remove what sandboxes of dead host processes left behind.
     Gc(GcArgs),
@@ -50,9 +50,21 @@ impl Verb {
             Verb::Backends(args) | Verb::Doctor(args) => args.json,
             Verb::Score(args) => args.json,
             Verb::Policy(args) => match &args.verb {
-                PolicyVerb::Show(args) | PolicyVerb::Check(args) => args.json,
+                PolicyVerb::Show(args) => args.json,
+                PolicyVerb::Check(args) => args.json,
+                PolicyVerb::Explain(args) => args.json,
+                PolicyVerb::Diff(args) => args.json,
+                PolicyVerb::Schema => true,
             },
             Verb::Gc(args) => args.json,
+        }
+    }
+
+    /// Whether it builds sandboxes.
+    pub(crate) fn makes_sandboxes(&self) -> bool {
+        match self {
+            Verb::Exec(_) | Verb::Shell(_) | Verb::Score(_) | Verb::Doctor(_) => true,
+            Verb::Backends(_) | Verb::Policy(_) | Verb::Gc(_) => false,
         }
     }
 }
@@ -63,15 +75,31 @@ pub(crate) struct SandboxArgs {
     /// What isolates the program [default: process]
     #[arg(long, value_name = "BACKEND")]
     pub(crate) backend: Option<String>,
-    /// A preset (minimal, basic, strict) or a file: its name has a `/` or a `.` [default: basic]
+    /// A preset (minimal, basic, strict) or a file: its name has a `/` or a `.` [default: basic].
+    /// Of several, the stricter wins in each point
     #[arg(long, value_name = "NAME|FILE")]
-    pub(crate) policy: Option<OsString>,
+    pub(crate) policy: Vec<OsString>,
     /// End the program after this time: 500ms, 10s, 2m, 1h, plain seconds; 0 is never
     #[arg(long, value_name = "TIME")]
     pub(crate) timeout: Option<String>,
     /// Show this path of the host inside, read-only, under the same name
     #[arg(long, value_name = "PATH")]
     pub(crate) read: Vec<PathBuf>,
+    /// Work in a copy of this directory, under the same name: the directory itself stays as it is
+    #[arg(long, value_name = "DIR")]
+    pub(crate) workspace: Option<PathBuf>,
+    /// Keep the workspace's changes in this directory instead of in memory; they have no quota
+    #[arg(long, value_name = "DIR", requires = "workspace")]
+    pub(crate) workspace_upper: Option<PathBuf>,
+    /// Limit what the workspace's changes take up in memory, in MiB
+    #[arg(long, value_name = "N", requires = "workspace")]
+    pub(crate) workspace_mb: Option<u64>,
+    /// Let the program write to this directory itself. Weakens the sandbox: no quota, no way back
+    #[arg(long, value_name = "DIR")]
+    pub(crate) write_through: Vec<PathBuf>,
+    /// Show the system of this directory (its usr, bin, etc) instead of the host's
+    #[arg(long, value_name = "DIR")]
+    pub(crate) rootfs: Option<PathBuf>,
     /// Set a variable inside; the host's own are not passed on
     #[arg(long, value_name = "NAME=VALUE")]
     pub(crate) env: Vec<OsString>,
@@ -84,7 +112,7 @@ pub(crate) struct SandboxArgs {
     /// Name of the owner, shown in the process list and in audit events
     #[arg(long, value_name = "ID")]
     pub(crate) agent_id: Option<String>,
-    /// Start in this directory, inside [default: the home directory inside]
+    /// Start in this directory, inside [default: the workspace, else the home directory inside]
     #[arg(long, value_name = "DIR")]
     pub(crate) cwd: Option<PathBuf>,
     /// Limit the memory of all processes together, in MiB
@@ -101,13 +129,30 @@ pub(crate) struct SandboxArgs {
     pub(crate) output_kb: Option<u64>,
 }
 
+/// Whether the program gets a terminal of its own.
+#[derive(Debug, Args)]
+pub(crate) struct TerminalArgs {
+    /// Give the program a terminal [default: where standard input and output are one]
+    #[arg(short = 't', long, overrides_with = "no_tty")]
+    pub(crate) tty: bool,
+    /// Give it none: it sees pipes
+    #[arg(short = 'T', long, overrides_with = "tty")]
+    pub(crate) no_tty: bool,
+    /// Let every escape sequence of the program reach the terminal, also those that set its
+    /// clipboard or make it type. Weakens the protection of the terminal
+    #[arg(long)]
+    pub(crate) unfiltered_terminal: bool,
+}
+
 #[derive(Debug, Args)]
 #[command(after_help = EXIT_CODES)]
 pub(crate) struct ExecArgs {
     #[command(flatten)]
     pub(crate) sandbox: SandboxArgs,
+    #[command(flatten)]
+    pub(crate) terminal: TerminalArgs,
     /// Print one JSON document instead of the program's output
-    #[arg(long)]
+    #[arg(long, conflicts_with = "tty")]
     pub(crate) json: bool,
     /// The program and its arguments, handed over untouched: no shell is involved
     #[arg(last = true, required = true, value_name = "CMD")]
@@ -116,19 +161,23 @@ pub(crate) struct ExecArgs {
 
 /// Run a shell in a sandbox of its own.
 ///
-/// It is bash where the sandbox has it, else /bin/sh. Without -c it reads its commands from
-/// standard input. There is no terminal inside yet: no prompt, no job control, no line editing
-/// of the shell's own; that comes with a later version.
+/// It is bash where the sandbox has it, else /bin/sh. On a terminal it is interactive; else it
+/// reads its commands from standard input.
 #[derive(Debug, Args)]
 #[command(after_help = EXIT_CODES)]
 pub(crate) struct ShellArgs {
     #[command(flatten)]
     pub(crate) sandbox: SandboxArgs,
+    #[command(flatten)]
+    pub(crate) terminal: TerminalArgs,
+    /// Another shell, by name or path inside [default: bash, else /bin/sh]
+    #[arg(value_name = "SHELL")]
+    pub(crate) shell: Option<OsString>,
     /// Run this script instead of reading commands
     #[arg(short = 'c', value_name = "SCRIPT")]
     pub(crate) script: Option<OsString>,
-    /// Arguments of the script: $0, $1, …
-    #[arg(last = true, value_name = "ARG", requires = "script")]
+    /// Arguments of the shell; with -c those of the script: $0, $1, …
+    #[arg(last = true, value_name = "ARG")]
     pub(crate) arguments: Vec<OsString>,
 }
 
@@ -144,9 +193,9 @@ pub(crate) struct ScoreArgs {
     /// This backend alone [default: all]
     #[arg(long, value_name = "BACKEND")]
     pub(crate) backend: Option<String>,
-    /// This preset or file alone [default: the three presets]
+    /// This preset or file alone, or the merge of several [default: the three presets]
     #[arg(long, value_name = "NAME|FILE")]
-    pub(crate) policy: Option<OsString>,
+    pub(crate) policy: Vec<OsString>,
     /// Build a real sandbox on this host and print what is enforced, with the evidence
     /// [backend: process, policy: basic, where none is given]
     #[arg(long)]
@@ -165,17 +214,63 @@ pub(crate) struct PolicyArgs {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum PolicyVerb {
-    /// Print a preset or a file in full, as TOML.
-    Show(PolicyArg),
-    /// Check a policy file without running anything.
-    Check(PolicyArg),
+    /// Print a preset or a file in full, as TOML; of several, the merge.
+    Show(PolicyShowArgs),
+    /// Check a policy file without running anything: every mistake, and what is weak.
+    Check(PolicyCheckArgs),
+    /// Tell for each control what this host does about it, what stands in the way, and its points.
+    Explain(PolicyExplainArgs),
+    /// Tell what changes from one policy to another, each with something that only one allows.
+    Diff(PolicyDiffArgs),
+    /// Print the JSON Schema of policy files.
+    Schema,
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct PolicyArg {
+pub(crate) struct PolicyShowArgs {
     /// A preset (minimal, basic, strict) or a file: its name has a `/` or a `.`
-    #[arg(value_name = "NAME|FILE")]
+    #[arg(value_name = "NAME|FILE", required = true)]
+    pub(crate) policy: Vec<OsString>,
+    /// Print it as JSON, which can be read back too
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PolicyCheckArgs {
+    /// A file: its name has a `/` or a `.`; or a preset
+    #[arg(value_name = "FILE")]
     pub(crate) policy: OsString,
+    /// Print one JSON document
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PolicyExplainArgs {
+    /// A preset (minimal, basic, strict) or a file; of several, the merge
+    #[arg(value_name = "NAME|FILE", required = true)]
+    pub(crate) policy: Vec<OsString>,
+    /// What would isolate the program [default: process]
+    #[arg(long, value_name = "BACKEND")]
+    pub(crate) backend: Option<String>,
+    /// Print one JSON document
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Tell what changes from one policy to another.
+///
+/// Each change comes with a witness: something that the one allows and the other denies. Exits
+/// with 1 where the second allows what the first denies, else with 0.
+#[derive(Debug, Args)]
+pub(crate) struct PolicyDiffArgs {
+    /// The policy to start from: a preset or a file
+    #[arg(value_name = "FROM")]
+    pub(crate) from: OsString,
+    /// The policy to compare with it
+    #[arg(value_name = "TO")]
+    pub(crate) to: OsString,
     /// Print one JSON document
     #[arg(long)]
     pub(crate) json: bool,

@@ -4,7 +4,8 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Component, Path, PathBuf};
 
-use kavach::{Backend, KavachError, SandboxConfig, SandboxPolicy};
+use kavach::config::Upper;
+use kavach::{Backend, KavachError, SandboxConfig, SandboxPolicy, Workspace};
 
 use crate::cli::SandboxArgs;
 use crate::duration;
@@ -24,13 +25,17 @@ pub(crate) struct Resolved {
 /// Reads policy and secret files; starts nothing.
 pub(crate) fn resolve(args: &SandboxArgs) -> Result<Resolved> {
     let backend = backend(args.backend.as_deref())?;
-    let mut policy = match &args.policy {
-        Some(name) => policy_arg::load("--policy", name)?,
-        None => SandboxPolicy::basic(),
-    };
+    let policy = policy_arg::merged("--policy", &args.policy)?;
+    let mut policy = policy.unwrap_or_else(SandboxPolicy::basic);
     for path in &args.read {
         policy.filesystem.read.push(absolute("--read", path)?);
     }
+    for path in &args.write_through {
+        let path = absolute("--write-through", path)?;
+        policy.filesystem.write_through.push(path);
+    }
+    let fs = &mut policy.filesystem;
+    fs.workspace_mb = args.workspace_mb.unwrap_or(fs.workspace_mb);
     let limits = &mut policy.limits;
     limits.memory_mb = args.memory_mb.or(limits.memory_mb);
     limits.pids = args.pids.or(limits.pids);
@@ -47,6 +52,17 @@ pub(crate) fn resolve(args: &SandboxArgs) -> Result<Resolved> {
         .policy(policy)
         .timeout_ms(timeout_ms)
         .credentials(proxy, secrets);
+    if let Some(directory) = &args.workspace {
+        let mut workspace = Workspace::new(absolute("--workspace", directory)?);
+        if let Some(upper) = &args.workspace_upper {
+            let upper = absolute("--workspace-upper", upper)?;
+            workspace = workspace.upper(Upper::Directory(upper));
+        }
+        builder = builder.workspace(workspace);
+    }
+    if let Some(rootfs) = &args.rootfs {
+        builder = builder.rootfs(absolute("--rootfs", rootfs)?);
+    }
     if args.network {
         builder = builder.network(true);
     }

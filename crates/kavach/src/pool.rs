@@ -135,6 +135,9 @@ impl SandboxPool {
     /// A hook's veto; where one has to be made, what [`Sandbox::create`] says.
     pub async fn claim(&self, tenant: &str) -> Result<Claimed> {
         let (found, dead) = self.shared.take(tenant);
+        // Before anything can fail, also a veto: what was taken is gone from the stock in any case.
+        // The thread that listens ends with this value only.
+        let _ = self.jobs.send(Job::Fill);
         for sandbox in dead {
             end_elsewhere(&self.jobs, sandbox);
         }
@@ -149,8 +152,6 @@ impl SandboxPool {
             jobs: self.jobs.clone(),
         };
         claimed.announce_claim(tenant)?;
-        // Its thread ends with this value only.
-        let _ = self.jobs.send(Job::Fill);
         Ok(claimed)
     }
 

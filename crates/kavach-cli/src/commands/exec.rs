@@ -5,18 +5,19 @@ use std::ffi::OsString;
 use kavach::{Command, ExecResult, Termination};
 
 use super::run::{self, Outcome, Output};
-use crate::cli::{ExecArgs, SandboxArgs};
+use crate::cli::{ExecArgs, SandboxArgs, TerminalArgs};
 use crate::error::{CliError, Result};
 use crate::exit_code;
 use crate::json;
 use crate::output;
 use crate::resolve::{Resolved, resolve};
+use crate::tty;
 
 pub(crate) fn run(args: ExecArgs) -> Result<u8> {
     let resolved = resolve(&args.sandbox)?;
     let command = command(args.command, &resolved)?;
     if !args.json {
-        return stream(&args.sandbox, &resolved, command);
+        return stream(&args.sandbox, &args.terminal, &resolved, command);
     }
     match run::block_on(run::run(&resolved, command, Output::Kept))? {
         Outcome::Ended(finished) => {
@@ -31,8 +32,17 @@ pub(crate) fn run(args: ExecArgs) -> Result<u8> {
 }
 
 /// Runs a command with its streams passed through. Shared with `shell`.
-pub(super) fn stream(args: &SandboxArgs, resolved: &Resolved, command: Command) -> Result<u8> {
-    match run::block_on(run::run(resolved, command, Output::Passed))? {
+pub(super) fn stream(
+    args: &SandboxArgs,
+    terminal: &TerminalArgs,
+    resolved: &Resolved,
+    command: Command,
+) -> Result<u8> {
+    let passed = Output::Passed {
+        terminal: tty::is_wanted(terminal),
+        unfiltered: terminal.unfiltered_terminal,
+    };
+    match run::block_on(run::run(resolved, command, passed))? {
         Outcome::Ended(finished) => {
             say_limit(args, resolved, &finished.result);
             Ok(finished.exit_code())
@@ -72,10 +82,15 @@ fn say_limit(args: &SandboxArgs, resolved: &Resolved, result: &ExecResult) {
         // How the guest itself ended is for the exit code to say.
         _ => return,
     };
-    let policy = args
+    let named: Vec<_> = args
         .policy
-        .as_ref()
-        .map_or_else(|| "basic".into(), |name| name.to_string_lossy());
+        .iter()
+        .map(|name| name.to_string_lossy())
+        .collect();
+    let policy = match named.as_slice() {
+        [] => "basic".to_owned(),
+        named => named.join(" + "),
+    };
     output::note(&format!(
         "the program was ended: {}{} (policy {policy})",
         result.termination,

@@ -5,6 +5,7 @@ pub(crate) mod backends;
 pub(crate) mod doctor;
 pub(crate) mod exec;
 pub(crate) mod gc;
+mod moving;
 pub(crate) mod policy;
 mod run;
 pub(crate) mod score;

@@ -155,3 +155,108 @@ pub(super) async fn send(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixStream as Plain;
+
+    use rustix::pipe::{PipeFlags, pipe, pipe_with};
+    use tokio::net::UnixStream;
+
+    use super::*;
+
+    /// Sends bytes as an agent would, with descriptors beside the first.
+    fn say(agent: &Plain, bytes: &[u8], fds: &[BorrowedFd<'_>]) {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(8))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        assert!(fds.is_empty() || control.push(SendAncillaryMessage::ScmRights(fds)));
+        let parts = [IoSlice::new(bytes)];
+        let sent = sendmsg(agent, &parts, &mut control, SendFlags::empty()).unwrap();
+        assert_eq!(sent, bytes.len());
+    }
+
+    fn header(kind: Kind, len: u32, fds: u8) -> [u8; HEADER_LEN] {
+        let mut header = Header::new(kind, 5, len);
+        header.fds = fds;
+        header.encode()
+    }
+
+    fn host() -> (OwnedReadHalf, Plain) {
+        let (ours, theirs) = Plain::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        (UnixStream::from_std(ours).unwrap().into_split().0, theirs)
+    }
+
+    #[tokio::test]
+    async fn a_descriptor_comes_with_the_frame_that_promises_it() {
+        let (mut host, agent) = host();
+        let (read, write) = pipe().unwrap();
+        say(&agent, &header(Kind::Ptmx, 0, 1), &[read.as_fd()]);
+        say(&agent, &header(Kind::Idle, 0, 0), &[]);
+        let frame = receive(&mut host).await.unwrap().unwrap();
+        let passed = frame.fd.unwrap();
+        rustix::io::write(&write, b"x").unwrap();
+        assert_eq!(rustix::io::read(&passed, &mut [0]), Ok(1));
+        assert!(
+            rustix::io::fcntl_getfd(&passed)
+                .unwrap()
+                .contains(rustix::io::FdFlags::CLOEXEC)
+        );
+        let next = receive(&mut host).await.unwrap().unwrap();
+        assert!(next.kind == Kind::Idle && next.fd.is_none());
+    }
+
+    /// What a header says and what comes must be the same; nothing is kept of what is too much.
+    #[tokio::test]
+    async fn any_other_descriptor_is_a_broken_protocol() {
+        for (kind, promised, sent) in [
+            (Kind::Ptmx, 1, 0),
+            (Kind::Ptmx, 1, 2),
+            (Kind::Ptmx, 1, 8),
+            (Kind::Ptmx, 0, 1),
+            (Kind::Idle, 0, 1),
+            (Kind::Exited, 0, 2),
+        ] {
+            let (mut host, agent) = host();
+            let (read, write) = pipe_with(PipeFlags::NONBLOCK).unwrap();
+            say(
+                &agent,
+                &header(kind, 0, promised),
+                &vec![write.as_fd(); sent],
+            );
+            let said = receive(&mut host).await;
+            assert!(said.is_err(), "{kind:?} {promised} {sent}");
+            drop((host, agent, write));
+            // Else a copy would be open.
+            assert_eq!(rustix::io::read(&read, &mut [0]), Ok(0), "{kind:?} {sent}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_descriptor_beside_a_payload_is_nobodys() {
+        let (mut host, agent) = host();
+        let (read, write) = pipe().unwrap();
+        say(&agent, &header(Kind::Started, 4, 0), &[]);
+        say(&agent, &7u32.to_le_bytes(), &[write.as_fd()]);
+        let frame = receive(&mut host).await.unwrap().unwrap();
+        assert_eq!(frame.number().unwrap(), 7);
+        drop(write);
+        assert_eq!(rustix::io::read(&read, &mut [0]), Ok(0), "no copy is open");
+    }
+
+    #[tokio::test]
+    async fn a_header_may_come_in_pieces() {
+        let (mut host, agent) = host();
+        let header = header(Kind::Ptmx, 0, 1);
+        let (read, _write) = pipe().unwrap();
+        let sender = tokio::task::spawn_blocking(move || {
+            say(&agent, &header[..3], &[read.as_fd()]);
+            say(&agent, &header[3..], &[]);
+            agent
+        });
+        let frame = receive(&mut host).await.unwrap().unwrap();
+        assert!(frame.kind == Kind::Ptmx && frame.fd.is_some());
+        drop(sender.await.unwrap());
+        assert!(receive(&mut host).await.unwrap().is_none());
+    }
+}

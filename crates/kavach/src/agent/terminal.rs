@@ -96,3 +96,56 @@ fn failed(source: io::Error) -> KavachError {
         }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixStream;
+
+    use rustix::fs::{CWD, mkfifoat};
+    use rustix::termios::{LocalModes, tcgetwinsize};
+
+    use super::*;
+
+    fn path(path: &str) -> OwnedFd {
+        open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).unwrap()
+    }
+
+    /// What an agent that is taken over could pass on instead.
+    #[test]
+    fn only_the_device_of_that_name_is_opened() {
+        let refused = |fd: &OwnedFd| {
+            let error = make(fd, PtySize::default(), None).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+        };
+        let pipe = std::env::temp_dir().join(format!("kavach-ptmx-{}", std::process::id()));
+        mkfifoat(CWD, &pipe, Mode::RUSR).unwrap();
+        let fifo = path(pipe.to_str().unwrap());
+        std::fs::remove_file(&pipe).unwrap();
+        refused(&fifo);
+        for other in ["/dev/null", "/dev/tty", "/dev", "/proc/self/status"] {
+            refused(&path(other));
+        }
+        refused(&UnixStream::pair().unwrap().0.into());
+    }
+
+    #[test]
+    fn a_terminal_has_its_size_and_is_closed_on_exec() {
+        let made = make(&path("/dev/ptmx"), PtySize::new(7, 9), None).unwrap();
+        let size = tcgetwinsize(&made.slave).unwrap();
+        assert_eq!((size.ws_row, size.ws_col), (7, 9));
+        for end in [&made.master, &made.slave] {
+            let flags = rustix::io::fcntl_getfd(end).unwrap();
+            assert!(flags.contains(rustix::io::FdFlags::CLOEXEC));
+        }
+        let settings = tcgetattr(&made.slave).unwrap();
+        assert!(settings.input_modes.contains(InputModes::IUTF8));
+        assert!(
+            settings
+                .local_modes
+                .contains(LocalModes::ISIG | LocalModes::ECHO)
+        );
+        // Nothing is there yet, and asking does not wait.
+        let read = rustix::io::read(&made.master, &mut [0; 8]);
+        assert_eq!(read, Err(rustix::io::Errno::AGAIN));
+    }
+}

@@ -77,18 +77,23 @@ impl SandboxGroup {
             guest: Vec::new(),
             evidence: Vec::new(),
         };
-        for (place, controllers) in support.places() {
-            // The scheduler's hierarchy alone neither counts nor stops anything.
-            if controllers == [Controller::Cpu] && limits.cpu_quota.is_none() {
-                continue;
-            }
+        let places = support.places().into_iter().map(|(place, controllers)| {
             let root = Dir {
                 version: place.version,
                 path: place.base.join(name),
                 controllers,
             };
+            (place.base, root)
+        });
+        let mut places: Vec<_> = places.collect();
+        // The scheduler's hierarchy without a quota holds nothing. Where there is no other, it
+        // still tells the guests from the rest.
+        if limits.cpu_quota.is_none() && places.iter().any(|(_, root)| !root.only_schedules()) {
+            places.retain(|(_, root)| !root.only_schedules());
+        }
+        for (base, root) in places {
             if root.version == Version::V2 {
-                enable(io, &place.base, &root.controllers)?;
+                enable(io, &base, &root.controllers)?;
             }
             group.make(&mut made, root, limits)?;
         }

@@ -26,23 +26,22 @@ pub(crate) struct Leaf {
 
 impl Leaf {
     /// Makes `exec.<id>` below `guest` in every hierarchy that counts or stops something; the
-    /// scheduler's alone holds a quota, and that is the guest group's.
+    /// scheduler's alone holds a quota, and that is the guest group's. Where there is no other, it
+    /// has to do: without a group of its own a command could not be killed.
     pub(super) fn create(
         io: &'static dyn ControlFiles,
         guest: &[Dir],
         id: u64,
     ) -> Result<Self, CgroupError> {
         let child = |dir: &Dir| dir.child(&format!("exec.{id}"));
-        let counts = |dir: &&Dir| dir.controllers != [Controller::Cpu];
-        let dirs: Vec<_> = guest.iter().filter(counts).map(child).collect();
+        let nothing_else = guest.iter().all(Dir::only_schedules);
+        let is_made = |dir: &Dir| nothing_else || !dir.only_schedules();
+        let dirs: Vec<_> = guest.iter().filter(|dir| is_made(dir)).map(child).collect();
         let enter = guest
             .iter()
-            .map(|dir| {
-                if counts(&dir) {
-                    child(dir)
-                } else {
-                    dir.clone()
-                }
+            .map(|dir| match is_made(dir) {
+                true => child(dir),
+                false => dir.clone(),
             })
             .collect();
         let mut made = Made::new(io);
@@ -107,11 +106,14 @@ impl Leaf {
     pub(crate) fn counters(&self) -> (Usage, Events) {
         let io = &ReadOnce::new(self.io);
         let usage = stats::usage(io, &self.dirs);
-        // A refused fork raises the peak of the leaf by one before the guest
-        // group, which holds the limit, refuses it; that group's does not rise.
-        let guest_peak = stats::pids_peak(io, &self.guest);
+        // A refused fork, or charge of memory, raises the peak of the leaf
+        // before the guest group, which holds the limit, refuses it; that
+        // group's does not rise.
+        let memory_peak = stats::memory_peak(io, &self.guest);
+        let pids_peak = stats::pids_peak(io, &self.guest);
         let usage = Usage {
-            pids_peak: usage.pids_peak.min(guest_peak),
+            memory_peak_bytes: usage.memory_peak_bytes.min(memory_peak),
+            pids_peak: usage.pids_peak.min(pids_peak),
             ..usage
         };
         let group = stats::limit_events(io, &self.guest).since(self.at_start);

@@ -37,6 +37,12 @@ impl Dir {
     pub(super) fn has(&self, controller: Controller) -> bool {
         self.controllers.contains(&controller)
     }
+
+    /// Whether this hierarchy is of use for its quota alone: it neither counts nor freezes, and
+    /// another can list and kill. On version 2 every group that is entered must be a leaf.
+    pub(super) fn only_schedules(&self) -> bool {
+        self.version == Version::V1 && self.controllers == [Controller::Cpu]
+    }
 }
 
 /// The file through which a process of one thread enters a group by writing `0`.

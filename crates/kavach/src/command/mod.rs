@@ -139,8 +139,12 @@ impl Command {
     /// [`Command::stderr_apart`]. Lines end in `\r\n`, as a terminal wants them. The stream ends
     /// when nobody inside has the terminal open any more. Bytes given as input are typed, and
     /// after them the terminal's end-of-file character (Ctrl-D): a command that reads lines sees
-    /// the end of its input, one that reads keys sees the key. In line mode the kernel cuts a line
-    /// at 4095 bytes (`termios(3)`). When the last of the caller's handles goes, the terminal
+    /// the end of its input, one that reads keys sees the key, and one that changes from lines to
+    /// keys just then (an interactive shell at its start) may miss it: give it a time limit, or
+    /// [`Command::stdin_piped`] and the keys that end it. In line mode the kernel cuts a line
+    /// at 4095 bytes (`termios(3)`). When the command's first process ends, the job in the
+    /// foreground gets SIGHUP from the kernel, with it what a shell without job control left in the
+    /// background; what ignores it lives on, as without a terminal. When the last of the caller's handles goes, the terminal
     /// hangs up: what still uses it gets SIGHUP, and errors.
     ///
     /// `TERM` is the config's or the command's own to set; the library reads no environment.
@@ -398,85 +402,4 @@ fn too_long(field: String, bytes: usize) -> KavachError {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn field_of(command: &Command) -> String {
-        match command.validate(&[]) {
-            Err(KavachError::InvalidConfig { field, .. }) => field,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    #[test]
-    fn text_becomes_a_program_and_its_arguments() {
-        let command = "echo 'hello world'".into_command().unwrap();
-        assert_eq!(command, Command::new("echo").arg("hello world"));
-        assert_eq!(
-            String::from("true").into_command().unwrap(),
-            Command::new("true")
-        );
-        for empty in ["", "  ", "\n"] {
-            assert_eq!(
-                empty.into_command().unwrap_err().code(),
-                "KV-COMMAND-SYNTAX"
-            );
-        }
-    }
-
-    #[test]
-    fn a_shell_is_started_only_by_name() {
-        let command = Command::shell("a | b");
-        assert_eq!(command.get_argv(), ["/bin/sh", "-c", "a | b"]);
-    }
-
-    #[test]
-    fn a_directory_is_the_same_with_a_slash_at_its_end() {
-        for (written, meant) in [("/tmp/", "/tmp"), ("/a//b/./c/", "/a/b/c"), ("/", "/")] {
-            let command = Command::new("a").cwd(written);
-            assert_eq!(command.get_cwd(), Some(Path::new(meant)));
-        }
-    }
-
-    #[test]
-    fn what_cannot_be_started_is_named() {
-        assert_eq!(field_of(&Command::new("")), "command");
-        assert_eq!(field_of(&Command::new("a").arg("b\0c")), "argv[1]");
-        assert_eq!(
-            field_of(&Command::new("a").arg("x".repeat(128 * 1024))),
-            "argv[1]"
-        );
-        let many = Command::new("a").args(vec!["x".repeat(100 * 1024); 20]);
-        assert_eq!(field_of(&many), "argv");
-        assert_eq!(field_of(&Command::new("a").env("B=", "")), "env");
-        assert_eq!(field_of(&Command::new("a").cwd("../x")), "cwd");
-        assert_eq!(
-            field_of(&Command::new("a").timeout_ms(u64::MAX)),
-            "timeout_ms"
-        );
-        Command::new("a")
-            .arg("x".repeat(128 * 1024 - 1))
-            .validate(&[])
-            .unwrap();
-    }
-
-    #[test]
-    fn the_sandboxs_environment_counts_to_the_total() {
-        let base = vec![("V".into(), OsString::from("x".repeat(100 * 1024))); 16];
-        let err = Command::new("a").validate(&base).unwrap_err();
-        assert!(err.to_string().contains("environment"), "{err}");
-    }
-
-    #[test]
-    fn debug_output_shows_no_values_and_no_input() {
-        let command = Command::new("a")
-            .env("TOKEN", "canary")
-            .stdin_bytes("canary");
-        let shown = format!("{command:?}");
-        assert!(
-            shown.contains("TOKEN") && shown.contains("6 bytes"),
-            "{shown}"
-        );
-        assert!(!shown.contains("canary"), "{shown}");
-    }
-}
+mod tests;

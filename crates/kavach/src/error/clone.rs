@@ -27,7 +27,7 @@ impl Clone for KavachError {
             UnknownBackend { name, nearest, known }
             UnknownControl { name, nearest }
             InvalidConfig { field, problem, required, fix }
-            InvalidPolicy { source_name, line, column, field, problem, nearest }
+            InvalidPolicy { problems }
             PathMissing { field, path; source }
             ControlUnavailable { control, required, found, fix }
             BackendUnavailable { backend, reason, hint }
@@ -44,6 +44,10 @@ impl Clone for KavachError {
             HookPanicked { hook, act }
             SandboxGone { act }
             Unsupported { act, backend, reason, hint }
+            NoWorkspace { act }
+            WorkspaceLimit { what, limit, path }
+            WorkspaceLayer { problem, path }
+            WorkspaceBusy {}
             HostIo { op, path; source }
         }
     }

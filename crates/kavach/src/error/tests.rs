@@ -32,14 +32,12 @@ fn one_of_each() -> Vec<KavachError> {
             nearest: Some("memory".into()),
         },
         KavachError::invalid("limits.pids", "0", "1 to 4194304", "leave it out"),
-        KavachError::InvalidPolicy {
-            source_name: "p.toml".into(),
-            line: Some(3),
-            column: Some(1),
-            field: String::new(),
-            problem: "unknown key `memroy_mb`".into(),
-            nearest: Some("memory_mb".into()),
-        },
+        crate::SandboxPolicy::parse(
+            "version = 1\n[limits]\nmemroy_mb = 5\n",
+            crate::policy::Format::Toml,
+            "p.toml",
+        )
+        .unwrap_err(),
         KavachError::PathMissing {
             field: "filesystem.read[0]".into(),
             path: "/srv/x".into(),
@@ -106,13 +104,26 @@ fn one_of_each() -> Vec<KavachError> {
             reason: "no freezer".into(),
             hint: Some("delegate a cgroup".into()),
         },
+        KavachError::NoWorkspace {
+            act: "apply changes",
+        },
+        KavachError::WorkspaceLimit {
+            what: "changed entries",
+            limit: 10,
+            path: "a/b".into(),
+        },
+        KavachError::WorkspaceLayer {
+            problem: "a redirect",
+            path: "a/b".into(),
+        },
+        KavachError::WorkspaceBusy,
         KavachError::HostIo {
             op: "read".into(),
             path: "/proc/x".into(),
             source: io(),
         },
     ];
-    assert_eq!(all.len(), 25, "one of each variant");
+    assert_eq!(all.len(), 29, "one of each variant");
     all
 }
 

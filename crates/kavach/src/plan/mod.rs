@@ -2,28 +2,32 @@
 //! for hosts that are not this one.
 
 mod etc;
+mod explain;
 mod isolation;
 mod landlock;
 mod limits;
+mod rootfs;
 mod settle;
 #[cfg(test)]
 #[cfg(feature = "process")]
 mod tests;
 mod types;
 mod view;
+mod workspace;
 
 pub use etc::is_public_etc;
 pub(crate) use etc::public_etc_names;
+pub use explain::{ExplainedControl, Explanation, Obstacle, explain};
 pub use landlock::access;
 pub use types::{
-    FilterOptions, FilterPlan, Identity, LandlockPlan, LandlockRule, LimitMechanism, LimitsPlan,
-    Mapping, MountStep, NamespacePlan, Owner, Plan, PlannedControl, PlannedLimit, Resource, Rlimit,
-    ViewPlan,
+    FilterOptions, FilterPlan, HostDirectory, HostIds, Identity, LandlockPlan, LandlockRule,
+    LimitMechanism, LimitsPlan, Mapping, MountStep, NamespacePlan, Owner, Plan, PlannedControl,
+    PlannedLimit, Resource, Rlimit, UpperPlan, ViewPlan,
 };
 pub use view::SYSTEM_PATHS;
 
 use crate::backend::{Backend, unavailable_in_build};
-use crate::config::Spec;
+use crate::config::{Spec, Workspace};
 use crate::control::Control;
 use crate::error::{KavachError, Result};
 use crate::host::HostFacts;
@@ -44,6 +48,12 @@ const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 /// [`KavachError::PathMissing`] and [`KavachError::InvalidConfig`] for paths that cannot be
 /// shown.
 pub fn plan(spec: &Spec, host: &HostFacts) -> Result<Plan> {
+    let settler = Settler::new(spec.backend, &spec.policy);
+    Ok(plan_with(settler, spec, host)?.0)
+}
+
+/// Plans with a settler that stops at the first obstacle, or collects them.
+fn plan_with(settler: Settler<'_>, spec: &Spec, host: &HostFacts) -> Result<(Plan, Vec<Obstacle>)> {
     if let Some(reason) = unavailable_in_build(spec.backend) {
         return Err(KavachError::BackendUnavailable {
             backend: spec.backend,
@@ -52,22 +62,25 @@ pub fn plan(spec: &Spec, host: &HostFacts) -> Result<Plan> {
         });
     }
     if spec.backend == Backend::Noop {
-        plan_noop(spec, host)
+        plan_noop(settler, spec, host)
     } else {
-        plan_process(spec, host)
+        plan_process(settler, spec, host)
     }
 }
 
 /// The process backend: everything is the kernel's, and asked for piece by piece.
-fn plan_process(spec: &Spec, host: &HostFacts) -> Result<Plan> {
+fn plan_process(
+    mut settler: Settler<'_>,
+    spec: &Spec,
+    host: &HostFacts,
+) -> Result<(Plan, Vec<Obstacle>)> {
     let policy = &spec.policy;
-    let mut settler = Settler::new(spec.backend, policy);
-
     settle_filter(&mut settler, spec, host)?;
     let isolation = isolation::plan(spec, host, &mut settler)?;
     let private = isolation.private_view;
     let identity = identity(spec, &isolation, private);
     let view = view::plan(spec, host, &isolation, &identity)?;
+    workspace::check(spec, &settler)?;
     settle_view(&mut settler, spec, &view)?;
     let landlock = landlock::plan(spec, host, &isolation, &view, &mut settler)?;
     let has_filter = settler.holds(Control::SyscallFilter);
@@ -94,11 +107,13 @@ fn plan_process(spec: &Spec, host: &HostFacts) -> Result<Plan> {
             options: FilterOptions {
                 network: !policy.asks_for(Control::Network),
                 deny_memfd: is_approximate(limits.memory_bytes),
-                deny_unix_sockets: private && !policy.filesystem.read.is_empty(),
+                deny_unix_sockets: private
+                    && (!policy.filesystem.read.is_empty() || workspace::writes_to_host(spec)),
                 pin_cpus: is_approximate(limits.cpus),
             },
         });
-    Ok(Plan {
+    let (controls, obstacles) = settler.into_rows();
+    let plan = Plan {
         backend: spec.backend,
         env: environment(&identity),
         identity,
@@ -117,14 +132,19 @@ fn plan_process(spec: &Spec, host: &HostFacts) -> Result<Plan> {
         output_limit_bytes: policy.limits.output_kb.saturating_mul(1024),
         on_output: policy.limits.on_output,
         wall_limit_ms: spec.timeout_ms,
-        controls: settler.into_rows(),
-    })
+        controls,
+    };
+    Ok((plan, obstacles))
 }
 
 /// The noop backend: nothing is enforced, so nothing beyond `minimal` may be required.
-fn plan_noop(spec: &Spec, host: &HostFacts) -> Result<Plan> {
+fn plan_noop(
+    mut settler: Settler<'_>,
+    spec: &Spec,
+    host: &HostFacts,
+) -> Result<(Plan, Vec<Obstacle>)> {
     let policy = &spec.policy;
-    let mut settler = Settler::new(spec.backend, policy);
+    workspace::check_noop(spec)?;
     let minimal = crate::policy::SandboxPolicy::minimal();
     for control in Control::ALL {
         match control {
@@ -149,7 +169,8 @@ fn plan_noop(spec: &Spec, host: &HostFacts) -> Result<Plan> {
         home: "/".into(),
         cwd: "/".into(),
     };
-    Ok(Plan {
+    let (controls, obstacles) = settler.into_rows();
+    let plan = Plan {
         backend: spec.backend,
         env: environment(&identity),
         identity,
@@ -164,8 +185,9 @@ fn plan_noop(spec: &Spec, host: &HostFacts) -> Result<Plan> {
         output_limit_bytes: policy.limits.output_kb.saturating_mul(1024),
         on_output: policy.limits.on_output,
         wall_limit_ms: spec.timeout_ms,
-        controls: settler.into_rows(),
-    })
+        controls,
+    };
+    Ok((plan, obstacles))
 }
 
 fn settle_filter(settler: &mut Settler<'_>, spec: &Spec, host: &HostFacts) -> Result<()> {
@@ -207,10 +229,17 @@ fn settle_view(settler: &mut Settler<'_>, spec: &Spec, view: &ViewPlan) -> Resul
             )
         }
     })?;
-    let asked = format!(
+    let mut asked = format!(
         "{} MiB and {} inodes, /dev/shm {} MiB",
         fs.tmp_mb, fs.tmp_inodes, fs.shm_mb
     );
+    if let Some(quotas) = workspace::quotas(spec) {
+        if !view.private_root && !settler.asks_for(Control::Disk) {
+            let held = Outcome::held("size= and nr_inodes= of the workspace's tmpfs");
+            return settler.add(Control::Disk, quotas, held);
+        }
+        asked = format!("{asked}, {quotas}");
+    }
     settler.settle(Control::Disk, asked, || {
         if view.private_root {
             Outcome::held("size= and nr_inodes= of tmpfs")
@@ -250,13 +279,16 @@ fn settle_supervision(settler: &mut Settler<'_>, spec: &Spec) -> Result<()> {
 /// Who the guest is.
 fn identity(spec: &Spec, isolation: &isolation::Isolation, private: bool) -> Identity {
     let home = if private { view::HOME } else { "/" };
+    let cwd = spec
+        .workspace()
+        .map_or(std::path::Path::new(home), Workspace::directory);
     Identity {
         agent_id: spec.agent_id.clone(),
         hostname: isolation.namespaces.uts.then(|| spec.hostname.clone()),
         uid: isolation.uid,
         gid: isolation.gid,
         home: home.into(),
-        cwd: home.into(),
+        cwd: cwd.into(),
     }
 }
 

@@ -1,7 +1,9 @@
 //! Plans of presets on hosts that are not this one, and every rule of failing closed.
 
+mod explain;
 mod requirements;
 mod view;
+mod workspace;
 
 use super::*;
 use crate::config::SandboxConfig;

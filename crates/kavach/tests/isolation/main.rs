@@ -17,20 +17,28 @@ mod limits;
 mod network;
 mod others;
 mod programs;
+mod project;
+mod ready;
 mod refused;
+mod rootfs;
 mod streams;
+mod terminals;
 mod view;
+mod workspace;
+mod write_through;
 
 use std::process::ExitCode;
 
 /// The hostile programs, compiled once for each run.
-const GUESTS: [(&str, &str); 6] = [
+const GUESTS: [(&str, &str); 8] = [
     ("guest.h", include_str!("../guests/guest.h")),
     ("kernel.c", include_str!("../guests/kernel.c")),
     ("process.c", include_str!("../guests/process.c")),
     ("setuid.c", include_str!("../guests/setuid.c")),
+    ("terminal.c", include_str!("../guests/terminal.c")),
     ("net.c", include_str!("../guests/net.c")),
     ("resources.c", include_str!("../guests/resources.c")),
+    ("shared.c", include_str!("../guests/shared.c")),
 ];
 
 fn main() -> ExitCode {
@@ -41,8 +49,13 @@ fn main() -> ExitCode {
     doors::add(&mut suite);
     network::add(&mut suite);
     streams::add(&mut suite);
+    terminals::add(&mut suite);
     daemons::add(&mut suite);
     limits::add(&mut suite);
     refused::add(&mut suite);
+    workspace::add(&mut suite);
+    write_through::add(&mut suite);
+    rootfs::add(&mut suite);
+    ready::add(&mut suite);
     suite.main(&GUESTS)
 }

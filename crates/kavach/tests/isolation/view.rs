@@ -2,11 +2,12 @@
 
 use std::fs;
 use std::os::fd::AsRawFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use kavach::Command;
 use rustix::io::{FdFlags, fcntl_setfd};
 
+use crate::delegate;
 use crate::harness::{Setting, Suite, Who, fixture};
 use crate::world::{ISOLATING, TempDir, World, act, config, contents, guest};
 
@@ -55,6 +56,34 @@ pub(crate) fn add(suite: &mut Suite) {
     suite.each("the_system_cannot_be_written", &ISOLATING, read_only);
     suite.each("no_mount_is_shared_with_the_host", &ISOLATING, unshared);
     suite.with_shared_mounts(2 * ISOLATING.len());
+    suite.subject_for("view", &[Who::Root]);
+    suite.each(
+        "control_groups_mounted_since_the_last_sandbox_are_known",
+        &["minimal"],
+        mounted_since,
+    );
+    // In a mount namespace of its own.
+    suite.with_shared_mounts(1);
+}
+
+/// What is known of the host is kept for some seconds; not where control groups are mounted, which
+/// a guest with the host's view could leave its own by.
+fn mounted_since(s: Setting) {
+    drop(World::of(s.policy));
+    let late = fixture().join("late");
+    fs::create_dir(&late).unwrap();
+    let place = delegate::places().unwrap().remove(0);
+    let run = |program: &str, args: &[&Path]| {
+        let status = std::process::Command::new(program).args(args).status();
+        assert!(status.unwrap().success(), "{program}");
+    };
+    run("mount", &[Path::new("--bind"), &place, &late]);
+    let file = late.join("cgroup.procs");
+    let writable = format!("test -w {} && echo yes || echo no", file.display());
+    let said = |policy| World::of(policy).said(Command::shell(&writable));
+    let (control, said) = (said("noop"), said(s.policy));
+    run("umount", &[&late]);
+    assert_eq!((control.as_str(), said.as_str()), ("yes", "no"));
 }
 
 /// What `cat` says of a path, or nothing.

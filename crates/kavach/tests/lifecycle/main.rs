@@ -23,6 +23,7 @@ mod interleave;
 mod ordinary_user;
 mod pause;
 mod pool;
+mod pty;
 mod spawn;
 mod states;
 
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
             "small_files" => exhaustion::small_files(),
             "few_processes" => exhaustion::few_processes(),
             "drops" => cancel::dropped_creations(),
+            "terminals" => pty::terminals(),
             _ => panic!("no child {name}"),
         }
         return ExitCode::SUCCESS;
@@ -53,6 +55,7 @@ fn main() -> ExitCode {
         ends::trials(),
         cancel::trials(),
         spawn::trials(),
+        pty::trials(),
         hooks::trials(),
         credentials::trials(),
         exhaustion::trials(),

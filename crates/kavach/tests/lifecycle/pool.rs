@@ -214,6 +214,7 @@ fn veto() {
             matches!(refused, Err(KavachError::Vetoed { .. })),
             "{refused:?}"
         );
+        until("its place to be filled again", || pool.stats().ready == 1);
         let alice = pool.claim("Alice").await.unwrap();
         assert_eq!(echo(&alice).await, "here\n");
     });
