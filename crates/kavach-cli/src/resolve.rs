@@ -19,6 +19,39 @@ pub(crate) struct Resolved {
     /// The wall clock limit in milliseconds; 0: none. For messages.
     pub(crate) timeout_ms: u64,
     pub(crate) cwd: Option<PathBuf>,
+    given: Given,
+}
+
+/// Which arguments were given that set a field of the config.
+#[derive(Debug)]
+struct Given {
+    /// How many read paths are the policy's own; those after them are of `--read`.
+    reads_of_policy: usize,
+    memory_mb: bool,
+    pids: bool,
+    cpus: bool,
+    output_kb: bool,
+}
+
+impl Resolved {
+    /// The argument that set this field of the config, if one did.
+    pub(crate) fn argument(&self, field: &str) -> Option<&'static str> {
+        let given = &self.given;
+        if let Some(index) = field.strip_prefix("filesystem.read[") {
+            let index: usize = index.strip_suffix(']')?.parse().ok()?;
+            return (index >= given.reads_of_policy).then_some("--read");
+        }
+        match field {
+            "limits.memory_mb" => given.memory_mb.then_some("--memory-mb"),
+            "limits.pids" => given.pids.then_some("--pids"),
+            "limits.cpus" => given.cpus.then_some("--cpus"),
+            "limits.output_kb" => given.output_kb.then_some("--output-kb"),
+            "agent_id" => Some("--agent-id"),
+            "cwd" => Some("--cwd"),
+            "env" => Some("--env"),
+            _ => None,
+        }
+    }
 }
 
 /// Reads policy and secret files; starts nothing.
@@ -27,6 +60,13 @@ pub(crate) fn resolve(args: &SandboxArgs) -> Result<Resolved> {
     let mut policy = match &args.policy {
         Some(name) => policy_arg::load("--policy", name)?,
         None => SandboxPolicy::basic(),
+    };
+    let given = Given {
+        reads_of_policy: policy.filesystem.read.len(),
+        memory_mb: args.memory_mb.is_some(),
+        pids: args.pids.is_some(),
+        cpus: args.cpus.is_some(),
+        output_kb: args.output_kb.is_some(),
     };
     for path in &args.read {
         policy.filesystem.read.push(absolute("--read", path)?);
@@ -61,6 +101,7 @@ pub(crate) fn resolve(args: &SandboxArgs) -> Result<Resolved> {
         config: builder.build(),
         timeout_ms,
         cwd: args.cwd.clone(),
+        given,
     })
 }
 

@@ -6,13 +6,13 @@ use kavach::{Backend, KavachError, SandboxPolicy, scoring};
 
 use super::attempt;
 use super::table::table;
-use crate::cli::JsonArgs;
+use crate::cli::OutputArgs;
 use crate::error::{CliError, Result};
 use crate::exit_code;
 use crate::json::{self, BackendRow, BackendStatus};
 use crate::output;
 
-pub(crate) fn run(args: &JsonArgs) -> Result<u8> {
+pub(crate) fn run(args: &OutputArgs) -> Result<u8> {
     let rows = rows(&kavach::host::probe());
     if args.json {
         json::print(&json::Backends::from(rows))?;

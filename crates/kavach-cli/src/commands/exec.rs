@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use kavach::{Command, ExecResult, Termination};
 
 use super::run::{self, Outcome, Output};
-use crate::cli::{ExecArgs, SandboxArgs};
+use crate::cli::{ExecArgs, OutputArgs, SandboxArgs};
 use crate::error::{CliError, Result};
 use crate::exit_code;
 use crate::json;
@@ -15,28 +15,36 @@ use crate::resolve::{Resolved, resolve};
 pub(crate) fn run(args: ExecArgs) -> Result<u8> {
     let resolved = resolve(&args.sandbox)?;
     let command = command(args.command, &resolved)?;
-    if !args.json {
-        return stream(&args.sandbox, &resolved, command);
-    }
-    match run::block_on(run::run(&resolved, command, Output::Kept))? {
-        Outcome::Ended(finished) => {
+    run_one(&args.sandbox, args.output, &resolved, command)
+}
+
+/// Runs one command, with its streams passed through or kept for a document. Shared with `shell`.
+pub(super) fn run_one(
+    args: &SandboxArgs,
+    how: OutputArgs,
+    resolved: &Resolved,
+    command: Command,
+) -> Result<u8> {
+    let output = if how.json {
+        Output::Kept
+    } else {
+        Output::Passed
+    };
+    let outcome = run::block_on(run::run(resolved, command, output))
+        .map_err(|error| error.in_arguments(|field| resolved.argument(field)))?;
+    match outcome {
+        Outcome::Ended(finished) if how.json => {
             let code = finished.exit_code();
             let policy = &resolved.config.policy().name;
             let document = json::Exec::new(&finished.sandbox, policy, &finished.result, code);
             json::print(&document)?;
             Ok(code)
         }
-        Outcome::Interrupted(signal) => Err(CliError::Interrupted { signal }),
-    }
-}
-
-/// Runs a command with its streams passed through. Shared with `shell`.
-pub(super) fn stream(args: &SandboxArgs, resolved: &Resolved, command: Command) -> Result<u8> {
-    match run::block_on(run::run(resolved, command, Output::Passed))? {
         Outcome::Ended(finished) => {
-            say_limit(args, resolved, &finished.result);
+            say_limit(args, how, resolved, &finished.result);
             Ok(finished.exit_code())
         }
+        Outcome::Interrupted(signal) if how.json => Err(CliError::Interrupted { signal }),
         Outcome::Interrupted(signal) => Ok(exit_code::of_signal(signal)),
     }
 }
@@ -58,7 +66,7 @@ pub(super) fn in_directory(command: Command, resolved: &Resolved) -> Command {
 }
 
 /// Says which limit ended the program: 137 alone does not tell.
-fn say_limit(args: &SandboxArgs, resolved: &Resolved, result: &ExecResult) {
+fn say_limit(args: &SandboxArgs, how: OutputArgs, resolved: &Resolved, result: &ExecResult) {
     let limits = &resolved.config.policy().limits;
     let mb = limits.memory_mb.map(|mb| format!(" at {mb} MiB"));
     let pids = limits.pids.map(|pids| format!(" at {pids} processes"));
@@ -76,9 +84,10 @@ fn say_limit(args: &SandboxArgs, resolved: &Resolved, result: &ExecResult) {
         .policy
         .as_ref()
         .map_or_else(|| "basic".into(), |name| name.to_string_lossy());
-    output::note(&format!(
+    let text = format!(
         "the program was ended: {}{} (policy {policy})",
         result.termination,
         detail.unwrap_or_default(),
-    ));
+    );
+    output::note(how, &text);
 }

@@ -19,7 +19,7 @@ pub(crate) fn run(args: &GcArgs) -> Result<u8> {
     } else {
         exit_code::NOT_OK
     };
-    if args.json {
+    if args.output.json {
         json::print(&document)?;
     } else {
         for text in lines(&document) {

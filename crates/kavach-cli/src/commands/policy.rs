@@ -21,7 +21,7 @@ pub(crate) fn run(verb: &PolicyVerb) -> Result<u8> {
 /// Both forms are what a policy file can say: kavach reads them back.
 fn show(args: &PolicyArg) -> Result<u8> {
     let policy = policy_arg::load("policy show", &args.policy)?;
-    if args.json {
+    if args.output.json {
         output::line(policy.to_json()?.trim_end())?;
     } else {
         output::line(policy.to_toml()?.trim_end())?;
@@ -47,7 +47,7 @@ fn check(args: &PolicyArg) -> Result<u8> {
     let policy = policy_arg::load("policy check", &args.policy)?;
     policy.validate()?;
     let controls = asked(&policy);
-    if args.json {
+    if args.output.json {
         json::print(&Checked {
             valid: true,
             policy: &policy.name,

@@ -9,6 +9,7 @@ use tokio::task::JoinHandle;
 
 use crate::error::{CliError, Result};
 use crate::exit_code;
+use crate::host_limits;
 use crate::resolve::Resolved;
 use crate::signals::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, Signals};
 use crate::streams::{self, Kept};
@@ -55,9 +56,12 @@ impl Finished {
 
 /// A runtime for one verb. The work of sandboxes is done on the library's own thread.
 pub(crate) fn block_on<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
+    let runtime = host_limits::room_for_a_runtime()
+        .and_then(|()| {
+            tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+        })
         .map_err(CliError::io("start the runtime"))?;
     let done = runtime.block_on(work);
     // A write to a terminal that is stopped may still hang: nobody waits for it.
@@ -73,7 +77,16 @@ pub(crate) async fn run(resolved: &Resolved, command: Command, output: Output) -
         Err(signal) => return Ok(Outcome::Interrupted(signal)),
     };
     sandbox.transition(SandboxState::Running)?;
-    let mut child = sandbox.spawn(command.stdin_piped()).await?;
+    let mut child = tokio::select! {
+        biased;
+        started = sandbox.spawn(command.stdin_piped()) => started?,
+        // There is no program yet that a signal could go to, and the start itself may hang: on a
+        // file system that does not answer, for instance.
+        signal = signals.next() => {
+            end(&mut sandbox, &mut signals).await?;
+            return Ok(Outcome::Interrupted(signal));
+        }
+    };
 
     let limits = &resolved.config.policy().limits;
     let mut streams = Streams::start(&mut child, output, limits.output_kb);
@@ -81,7 +94,9 @@ pub(crate) async fn run(resolved: &Resolved, command: Command, output: Output) -
     let (mut result, signal) = watch(&mut child, &mut streams, &mut signals, kill_at_limit).await?;
 
     // What the program left in the background ends here; it may hold the streams open.
-    sandbox.destroy().await?;
+    if let Some(signal) = end(&mut sandbox, &mut signals).await? {
+        return Ok(Outcome::Interrupted(signal));
+    }
     let (out, err) = tokio::select! {
         biased;
         drained = streams.drain() => drained?,
@@ -128,6 +143,16 @@ async fn create(
                 }
             }
         }
+    }
+}
+
+/// Destroys the sandbox, or returns the signal that came meanwhile: the kernel ends with kavach
+/// what is left by then.
+async fn end(sandbox: &mut Sandbox, signals: &mut Signals) -> Result<Option<i32>> {
+    tokio::select! {
+        biased;
+        destroyed = sandbox.destroy() => destroyed.map(|()| None).map_err(Into::into),
+        signal = signals.next() => Ok(Some(signal)),
     }
 }
 

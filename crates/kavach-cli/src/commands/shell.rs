@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal as _};
 
 use kavach::Command;
 
-use super::exec::{in_directory, stream};
+use super::exec::{in_directory, run_one};
 use crate::cli::ShellArgs;
 use crate::error::Result;
 use crate::output;
@@ -20,9 +20,11 @@ pub(crate) fn run(args: ShellArgs) -> Result<u8> {
     match args.script {
         Some(script) => command = command.arg("-c").arg(script).args(args.arguments),
         None if io::stdin().is_terminal() => {
-            output::note("no prompt and no line editing yet: type commands, Ctrl-D ends");
+            let text = "no prompt and no line editing yet: type commands, Ctrl-D ends";
+            output::note(args.output, text);
         }
         None => {}
     }
-    stream(&args.sandbox, &resolved, in_directory(command, &resolved))
+    let command = in_directory(command, &resolved);
+    run_one(&args.sandbox, args.output, &resolved, command)
 }

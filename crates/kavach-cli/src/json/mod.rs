@@ -14,7 +14,8 @@ mod schema;
 use serde::Serialize;
 
 pub(crate) use self::documents::{
-    Backends, Check, CheckStatus, Doctor, Exec, Failure, Gc, Score, ScoreHere, Scored, Tried,
+    Backends, Check, CheckStatus, Completions, Doctor, Exec, Failure, Gc, Man, Page, Score,
+    ScoreHere, Scored, Tried,
 };
 pub(crate) use self::parts::{BackendRow, BackendStatus, Leftover, Problem, Row};
 use crate::error::{CliError, Result};

@@ -114,10 +114,12 @@ fn of<T: JsonSchema>() -> Schema {
 fn all() -> Vec<(&'static str, Schema)> {
     vec![
         ("backends", of::<doc::Backends>()),
+        ("completions", of::<doc::Completions>()),
         ("doctor", of::<doc::Doctor>()),
         ("error", of::<doc::Failure>()),
         ("exec", of::<doc::Exec<'_>>()),
         ("gc", of::<doc::Gc>()),
+        ("man", of::<doc::Man>()),
         ("score", of::<doc::Score>()),
         ("score-here", of::<doc::ScoreHere<'_>>()),
     ]

@@ -8,7 +8,7 @@ use kavach::{Backend, SandboxPolicy};
 
 use super::attempt;
 use super::table::table;
-use crate::cli::JsonArgs;
+use crate::cli::OutputArgs;
 use crate::error::Result;
 use crate::exit_code;
 use crate::json::{self, Check, CheckStatus, Doctor, Problem, Row, Tried};
@@ -42,7 +42,7 @@ impl Check {
     }
 }
 
-pub(crate) fn run(args: &JsonArgs) -> Result<u8> {
+pub(crate) fn run(args: &OutputArgs) -> Result<u8> {
     let facts = kavach::host::probe();
     let presets: Vec<Tried> = PRESETS.into_iter().map(attempt).collect();
     let document = Doctor::new(
