@@ -43,6 +43,9 @@ if [[ $group != build ]]; then
         echo "setup: python3-venv is missing: guest of the tests: a virtual environment"
         missing+=(python3-venv)
     fi
+    want vim-tiny vi "guest of the tests: an editor on a terminal"
+    want less less "guest of the tests: a pager on a terminal"
+    want tmux tmux "guest of the tests: a program that makes terminals"
     want nodejs node "guest of the tests: a runtime that reserves much address space"
     want busybox-static busybox "guest of the tests: one static program that needs no library"
     want bubblewrap bwrap "the peer that kavach is measured and compared against"

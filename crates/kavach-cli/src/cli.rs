@@ -36,9 +36,8 @@ pub(crate) enum Verb {
     Exec(ExecArgs),
     /// Run a shell in a sandbox of its own.
     ///
-    /// It is bash where the sandbox has it, else /bin/sh. Without -c it reads its commands from
-    /// standard input. There is no terminal inside yet: no prompt, no job control, no line
-    /// editing of the shell's own; that comes with a later version.
+    /// It is bash where the sandbox has it, else /bin/sh. On a terminal it is interactive; else
+    /// it reads its commands from standard input.
     Shell(ShellArgs),
     /// Show the backends, and which can be used here.
     ///
@@ -55,7 +54,9 @@ pub(crate) enum Verb {
     /// It looks at the kernel, control groups and the programs of the backends, and builds a
     /// sandbox of each preset. Each missing thing comes with its fix.
     Doctor(OutputArgs),
-    /// Show and check policies.
+    /// Show, check, explain and compare policies.
+    ///
+    /// A policy says what a program may do. It is a preset, or a file that changes one.
     Policy(PolicyArgs),
     /// Remove what sandboxes of dead host processes left behind.
     ///
@@ -81,11 +82,27 @@ impl Verb {
             Verb::Backends(output) | Verb::Doctor(output) => *output,
             Verb::Score(args) => args.output,
             Verb::Policy(args) => match &args.verb {
-                PolicyVerb::Show(args) | PolicyVerb::Check(args) => args.output,
+                PolicyVerb::Show(args) => args.output,
+                PolicyVerb::Check(args) => args.output,
+                PolicyVerb::Explain(args) => args.output,
+                PolicyVerb::Diff(args) => args.output,
+                PolicyVerb::Schema(output) => *output,
             },
             Verb::Gc(args) => args.output,
             Verb::Completions(args) => args.output,
             Verb::Man(args) => args.output,
+        }
+    }
+
+    /// Whether it builds sandboxes.
+    pub(crate) const fn makes_sandboxes(&self) -> bool {
+        match self {
+            Verb::Exec(_) | Verb::Shell(_) | Verb::Score(_) | Verb::Doctor(_) => true,
+            Verb::Backends(_)
+            | Verb::Policy(_)
+            | Verb::Gc(_)
+            | Verb::Completions(_)
+            | Verb::Man(_) => false,
         }
     }
 }
@@ -108,9 +125,9 @@ pub(crate) struct SandboxArgs {
     #[arg(long, value_name = "BACKEND", help_heading = SANDBOX)]
     pub(crate) backend: Option<String>,
     /// What the program may do: a preset (minimal, basic, strict) or a policy file, whose name
-    /// has a `/` or a `.` in it [default: basic]
+    /// has a `/` or a `.` in it [default: basic]. Of several, the stricter wins in each point
     #[arg(long, value_name = "NAME|FILE", value_hint = ValueHint::FilePath, help_heading = SANDBOX)]
-    pub(crate) policy: Option<OsString>,
+    pub(crate) policy: Vec<OsString>,
     /// Name of the owner, shown in the process list and in audit events
     #[arg(long, value_name = "ID", help_heading = SANDBOX)]
     pub(crate) agent_id: Option<String>,
@@ -157,13 +174,32 @@ const FILES: &str = "File options";
 const ENVIRONMENT: &str = "Environment options";
 const NETWORK: &str = "Network options";
 const LIMITS: &str = "Limit options";
+const TERMINAL: &str = "Terminal options";
 const OUTPUT: &str = "Output options";
+
+/// Whether the program gets a terminal of its own.
+#[derive(Debug, Args)]
+pub(crate) struct TerminalArgs {
+    /// Give the program a terminal [default: where standard input and output are one]
+    #[arg(short = 't', long, overrides_with = "no_tty", conflicts_with = "json")]
+    #[arg(help_heading = TERMINAL)]
+    pub(crate) tty: bool,
+    /// Give it none: it sees pipes
+    #[arg(short = 'T', long, overrides_with = "tty", help_heading = TERMINAL)]
+    pub(crate) no_tty: bool,
+    /// Let every escape sequence of the program reach the terminal, also those that set its
+    /// clipboard or make it type. Weakens the protection of the terminal
+    #[arg(long, help_heading = TERMINAL)]
+    pub(crate) unfiltered_terminal: bool,
+}
 
 #[derive(Debug, Args)]
 #[command(override_usage = "kavach exec [OPTIONS] -- CMD [ARG]...")]
 pub(crate) struct ExecArgs {
     #[command(flatten)]
     pub(crate) sandbox: SandboxArgs,
+    #[command(flatten)]
+    pub(crate) terminal: TerminalArgs,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
     /// The program and its arguments
@@ -173,17 +209,22 @@ pub(crate) struct ExecArgs {
 }
 
 #[derive(Debug, Args)]
-#[command(override_usage = "kavach shell [OPTIONS] [-c SCRIPT [-- ARG...]]")]
+#[command(override_usage = "kavach shell [OPTIONS] [SHELL] [-c SCRIPT] [-- ARG...]")]
 pub(crate) struct ShellArgs {
     #[command(flatten)]
     pub(crate) sandbox: SandboxArgs,
     #[command(flatten)]
+    pub(crate) terminal: TerminalArgs,
+    #[command(flatten)]
     pub(crate) output: OutputArgs,
+    /// Another shell, by name or path inside [default: bash, else /bin/sh]
+    #[arg(value_name = "SHELL")]
+    pub(crate) shell: Option<OsString>,
     /// Run this script instead of reading commands
     #[arg(short = 'c', value_name = "SCRIPT")]
     pub(crate) script: Option<OsString>,
-    /// Arguments of the script: $0, $1, ...
-    #[arg(last = true, value_name = "ARG", requires = "script")]
+    /// Arguments of the shell; with -c those of the script: $0, $1, ...
+    #[arg(last = true, value_name = "ARG")]
     pub(crate) arguments: Vec<OsString>,
 }
 
@@ -192,9 +233,9 @@ pub(crate) struct ScoreArgs {
     /// This backend alone [default: all]
     #[arg(long, value_name = "BACKEND")]
     pub(crate) backend: Option<String>,
-    /// This preset or file alone [default: the three presets]
+    /// This preset or file alone, or the merge of several [default: the three presets]
     #[arg(long, value_name = "NAME|FILE", value_hint = ValueHint::FilePath)]
-    pub(crate) policy: Option<OsString>,
+    pub(crate) policy: Vec<OsString>,
     /// Build a real sandbox on this host and print what is enforced, with the evidence
     /// [backend: process, policy: basic, where none is given]
     #[arg(long)]
@@ -217,17 +258,62 @@ pub(crate) struct PolicyArgs {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum PolicyVerb {
-    /// Print a preset or a file in full, as TOML.
-    Show(PolicyArg),
-    /// Check a policy file without running anything.
-    Check(PolicyArg),
+    /// Print a preset or a file in full, as TOML; of several, the merge.
+    ///
+    /// What it prints can be read back as a policy file, with --json too.
+    Show(PolicyShowArgs),
+    /// Check a policy file without running anything: every mistake, and what is weak.
+    Check(PolicyCheckArgs),
+    /// Tell for each control what this host does about it, what stands in the way, and its points.
+    ///
+    /// Nothing is built and nothing runs: `kavach score --here` builds a sandbox.
+    Explain(PolicyExplainArgs),
+    /// Tell what changes from one policy to another, each with something that only one allows.
+    ///
+    /// Each change comes with a witness: something that the one allows and the other denies.
+    Diff(PolicyDiffArgs),
+    /// Print the JSON Schema of policy files.
+    Schema(OutputArgs),
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct PolicyArg {
+pub(crate) struct PolicyShowArgs {
     /// A preset (minimal, basic, strict) or a file: its name has a `/` or a `.`
-    #[arg(value_name = "NAME|FILE", value_hint = ValueHint::FilePath)]
+    #[arg(value_name = "NAME|FILE", required = true, value_hint = ValueHint::FilePath)]
+    pub(crate) policy: Vec<OsString>,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PolicyCheckArgs {
+    /// A file: its name has a `/` or a `.`; or a preset
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) policy: OsString,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PolicyExplainArgs {
+    /// A preset (minimal, basic, strict) or a file; of several, the merge
+    #[arg(value_name = "NAME|FILE", required = true, value_hint = ValueHint::FilePath)]
+    pub(crate) policy: Vec<OsString>,
+    /// What would isolate the program [default: process]
+    #[arg(long, value_name = "BACKEND")]
+    pub(crate) backend: Option<String>,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PolicyDiffArgs {
+    /// The policy to start from: a preset or a file
+    #[arg(value_name = "FROM", value_hint = ValueHint::FilePath)]
+    pub(crate) from: OsString,
+    /// The policy to compare with it
+    #[arg(value_name = "TO", value_hint = ValueHint::FilePath)]
+    pub(crate) to: OsString,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
 }

@@ -127,6 +127,9 @@ impl CliError {
     }
 }
 
+/// What to try where a policy file is wrong and nothing nearer is known.
+pub(crate) const FULL_FORM: &str = "`kavach policy show strict` prints a policy in its full form";
+
 /// The library's hint, in the words of the command line where those are other words.
 fn hint_of(error: &KavachError) -> Option<String> {
     match error {
@@ -134,9 +137,10 @@ fn hint_of(error: &KavachError) -> Option<String> {
             reason: kavach::backend::Unavailable::Planned { .. },
             ..
         } => Some("`kavach backends` shows which can be used; `process` is the default".into()),
-        KavachError::InvalidPolicy { nearest: None, .. } => {
-            Some("`kavach policy show strict` prints a policy in its full form".into())
-        }
+        KavachError::InvalidPolicy { .. } => Some(match error.hint() {
+            Some(hint) => hint.into_owned(),
+            None => FULL_FORM.into(),
+        }),
         other => other.hint().map(std::borrow::Cow::into_owned),
     }
 }

@@ -51,13 +51,17 @@ const EXEC: &[Example] = &[
         "set a variable, and pass a secret on without writing it down",
     ),
     example(
+        "kavach exec --read . -- less README.md",
+        "use a program that needs a terminal",
+    ),
+    example(
         "kavach exec --json -- true",
         "get the result, the limits and the evidence as JSON",
     ),
 ];
 
 const SHELL: &[Example] = &[
-    example("kavach shell", "read commands from standard input"),
+    example("kavach shell", "look around inside"),
     example("kavach shell --policy strict -c 'id; ls /'", "run a script"),
     example(
         "kavach shell -c 'echo \"$0 has $1\"' -- name argument",
@@ -91,6 +95,21 @@ const POLICY_SHOW: &[Example] = &[example(
 const POLICY_CHECK: &[Example] = &[example(
     "kavach policy check ./mine.toml",
     "see whether it is valid",
+)];
+
+const POLICY_EXPLAIN: &[Example] = &[example(
+    "kavach policy explain strict",
+    "see what this host does about each control, and its points",
+)];
+
+const POLICY_DIFF: &[Example] = &[example(
+    "kavach policy diff basic ./mine.toml",
+    "see what a policy of your own allows more, and what less",
+)];
+
+const POLICY_SCHEMA: &[Example] = &[example(
+    "kavach policy schema > policy.schema.json",
+    "let an editor check policy files",
 )];
 
 const GC: &[Example] = &[
@@ -132,6 +151,9 @@ pub(crate) fn examples(name: &str) -> &'static [Example] {
         "kavach doctor" => DOCTOR,
         "kavach policy show" => POLICY_SHOW,
         "kavach policy check" => POLICY_CHECK,
+        "kavach policy explain" => POLICY_EXPLAIN,
+        "kavach policy diff" => POLICY_DIFF,
+        "kavach policy schema" => POLICY_SCHEMA,
         "kavach gc" => GC,
         "kavach completions" => COMPLETIONS,
         "kavach man" => MAN,
@@ -157,6 +179,14 @@ pub(crate) fn exit_codes(name: &str) -> ExitCodes {
         "kavach doctor" => &[
             ("0", "the policy strict works here"),
             ("1", "it does not"),
+            ("125", "kavach failed, or the arguments are wrong"),
+        ],
+        "kavach policy diff" => &[
+            (
+                "0",
+                "the second policy allows nothing that the first denies",
+            ),
+            ("1", "it does"),
             ("125", "kavach failed, or the arguments are wrong"),
         ],
         "kavach gc" => &[

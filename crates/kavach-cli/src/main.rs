@@ -2,20 +2,24 @@
 
 mod cli;
 mod commands;
+mod decoder;
 mod duration;
 mod error;
 mod exit_code;
 mod help;
 mod host_limits;
 mod json;
+mod keys;
 mod number;
 mod output;
 mod policy_arg;
 mod resolve;
+mod screen;
 mod secret;
 mod signals;
 mod streams;
 mod terminal;
+mod tty;
 
 use std::ffi::OsString;
 
@@ -47,6 +51,10 @@ fn begin(arguments: &[OsString]) -> u8 {
 /// Runs one verb; its exit code.
 fn run(verb: Verb) -> u8 {
     let json = verb.output().json;
+    if verb.makes_sandboxes() {
+        // Before any other process is started. Where it fails, the plan names what is in the way.
+        let _ = kavach::host::step_aside();
+    }
     let done = match verb {
         Verb::Exec(args) => commands::exec::run(args),
         Verb::Shell(args) => commands::shell::run(args),

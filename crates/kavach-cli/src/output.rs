@@ -4,9 +4,11 @@ use std::ffi::OsString;
 use std::io::{self, IsTerminal as _, Write as _};
 
 use clap::error::{ContextKind, ContextValue};
+use kavach::KavachError;
+use kavach::policy::{PolicyProblem, ProblemKind};
 
 use crate::cli::OutputArgs;
-use crate::error::{CliError, Result};
+use crate::error::{CliError, FULL_FORM, Result};
 use crate::exit_code;
 use crate::help;
 use crate::json::{self, Problem};
@@ -27,8 +29,41 @@ pub(crate) fn line(text: &str) -> Result<()> {
 /// Prints an error; the exit code.
 pub(crate) fn failed(error: CliError, as_json: bool) -> u8 {
     let error = error.explained();
+    if let CliError::Kavach(kavach) = &error
+        && let KavachError::InvalidPolicy { problems } = kavach.as_ref()
+        && !as_json
+    {
+        for found in problems {
+            problem(found);
+        }
+        return error.exit_code();
+    }
     report(Problem::from(&error), as_json);
     error.exit_code()
+}
+
+/// Prints what is wrong or weak in a policy file, with the line, on standard error.
+pub(crate) fn problem(problem: &PolicyProblem) {
+    if problem.kind == ProblemKind::Warning {
+        on_stderr("warning:", "33", &problem.to_string());
+    } else {
+        on_stderr("error:", "1;31", &problem.to_string());
+    }
+    if let (Some(excerpt), Some(line)) = (&problem.excerpt, problem.line) {
+        on_stderr(&format!("{line:>5} |"), "2", &excerpt.text);
+        let mark = "^".repeat(excerpt.length);
+        let before = " ".repeat(excerpt.start);
+        on_stderr("      |", "2", &format!("{before}{mark}"));
+    }
+    let hint = match problem.hint() {
+        None if problem.kind != ProblemKind::Warning && problem.required.is_empty() => {
+            Some(FULL_FORM.to_owned())
+        }
+        hint => hint,
+    };
+    if let Some(hint) = hint {
+        on_stderr("hint:", "36", &hint);
+    }
 }
 
 /// A note on standard error about the end of a guest.

@@ -57,10 +57,8 @@ impl Resolved {
 /// Reads policy and secret files; starts nothing.
 pub(crate) fn resolve(args: &SandboxArgs) -> Result<Resolved> {
     let backend = backend(args.backend.as_deref())?;
-    let mut policy = match &args.policy {
-        Some(name) => policy_arg::load("--policy", name)?,
-        None => SandboxPolicy::basic(),
-    };
+    let policy = policy_arg::merged("--policy", &args.policy)?;
+    let mut policy = policy.unwrap_or_else(SandboxPolicy::basic);
     let given = Given {
         reads_of_policy: policy.filesystem.read.len(),
         memory_mb: args.memory_mb.is_some(),

@@ -9,16 +9,23 @@ pub(crate) const SIGINT: i32 = 2;
 pub(crate) const SIGQUIT: i32 = 3;
 pub(crate) const SIGTERM: i32 = 15;
 
+pub(crate) const SIGCONT: i32 = 18;
+pub(crate) const SIGTSTP: i32 = 20;
+pub(crate) const SIGWINCH: i32 = 28;
+
 /// Listens from its creation on.
 #[derive(Debug)]
 pub(crate) struct Signals {
-    listeners: [Option<Signal>; 4],
+    ends: [Option<Signal>; 4],
+    /// Those of a terminal.
+    jobs: [Option<Signal>; 3],
 }
 
 impl Signals {
     /// A signal that was ignored when kavach was started stays ignored: `nohup` and the
-    /// background jobs of scripts rely on it.
-    pub(crate) fn listen() -> Result<Self> {
+    /// background jobs of scripts rely on it. With a terminal, also to those that stop and
+    /// resume a job, and to changes of size.
+    pub(crate) fn listen(terminal: bool) -> Result<Self> {
         let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
         let ignored = ignored(&status);
         let on = |number: i32| {
@@ -30,18 +37,35 @@ impl Signals {
                 .map_err(CliError::io("listen to signals"))
         };
         Ok(Self {
-            listeners: [on(SIGINT)?, on(SIGQUIT)?, on(SIGTERM)?, on(SIGHUP)?],
+            ends: [on(SIGINT)?, on(SIGQUIT)?, on(SIGTERM)?, on(SIGHUP)?],
+            jobs: match terminal {
+                true => [on(SIGWINCH)?, on(SIGTSTP)?, on(SIGCONT)?],
+                false => [None, None, None],
+            },
         })
     }
 
     /// The next signal's number. Cancel safe.
     pub(crate) async fn next(&mut self) -> i32 {
-        let [int, quit, term, hup] = &mut self.listeners;
+        let ([int, quit, term, hup], [winch, tstp, cont]) = (&mut self.ends, &mut self.jobs);
         tokio::select! {
             () = received(int) => SIGINT,
             () = received(quit) => SIGQUIT,
             () = received(term) => SIGTERM,
             () = received(hup) => SIGHUP,
+            () = received(winch) => SIGWINCH,
+            () = received(tstp) => SIGTSTP,
+            () = received(cont) => SIGCONT,
+        }
+    }
+
+    /// The next one that asks kavach to end. Cancel safe.
+    pub(crate) async fn next_end(&mut self) -> i32 {
+        loop {
+            let signal = self.next().await;
+            if !matches!(signal, SIGWINCH | SIGTSTP | SIGCONT) {
+                return signal;
+            }
         }
     }
 }

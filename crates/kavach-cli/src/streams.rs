@@ -1,36 +1,81 @@
 //! The guest's standard streams: passed on as they come, or kept.
 
-use std::io::{self, IsTerminal as _, Read as _};
+use std::io::{self, Read as _};
+use std::sync::{Arc, Mutex};
 
 use kavach::sandbox::{ChildStdin, ChildStream};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::mpsc;
 
 use crate::error::{CliError, Result};
+use crate::screen::Screen;
 use crate::terminal::Neutraliser;
+use crate::tty::lock;
 
 /// Bytes in flight per stream.
 const CHUNK: usize = 64 * 1024;
 
-/// A stream that was kept, cut at its limit.
+/// A stream that was kept, cut at its limit, or passed on.
 #[derive(Debug, Default)]
 pub(crate) struct Kept {
     pub(crate) bytes: Vec<u8>,
     pub(crate) truncated: bool,
+    /// It was not wanted to its end.
+    pub(crate) reader_gone: bool,
+}
+
+/// What of a stream reaches the user.
+#[derive(Debug)]
+pub(crate) enum Filter {
+    /// All of it.
+    Nothing,
+    /// Text and colours.
+    Lines(Neutraliser),
+    /// What draws on a screen. Fed even where all of it passes: it knows what to undo, which is
+    /// done by who has the terminal ([`UserTerminal`](crate::tty::UserTerminal)).
+    Screen {
+        screen: Arc<Mutex<Screen>>,
+        passes_all: bool,
+    },
+}
+
+impl Filter {
+    /// For a stream without a terminal of its own.
+    pub(crate) fn lines(to_terminal: bool, passes_all: bool) -> Self {
+        match to_terminal && !passes_all {
+            true => Filter::Lines(Neutraliser::default()),
+            false => Filter::Nothing,
+        }
+    }
+
+    /// What is written for `bytes`; for none, at the end.
+    fn apply<'b>(&mut self, bytes: &'b [u8], text: &'b mut String) -> &'b [u8] {
+        text.clear();
+        match self {
+            Filter::Nothing => return bytes,
+            Filter::Lines(neutraliser) if bytes.is_empty() => neutraliser.finish(text),
+            Filter::Lines(neutraliser) => neutraliser.feed(bytes, text),
+            Filter::Screen { screen, passes_all } => {
+                lock(screen).feed(bytes, text);
+                if *passes_all {
+                    return bytes;
+                }
+            }
+        }
+        text.as_bytes()
+    }
 }
 
 /// Passes the guest's standard output on.
-pub(crate) async fn to_stdout(from: ChildStream) -> Result<()> {
-    let terminal = io::stdout().is_terminal();
-    pass(from, tokio::io::stdout(), terminal)
+pub(crate) async fn to_stdout(from: ChildStream, filter: Filter) -> Result<Kept> {
+    pass(from, tokio::io::stdout(), filter)
         .await
         .map_err(CliError::io("write to standard output"))
 }
 
 /// Passes the guest's standard error on.
-pub(crate) async fn to_stderr(from: ChildStream) -> Result<()> {
-    let terminal = io::stderr().is_terminal();
-    pass(from, tokio::io::stderr(), terminal)
+pub(crate) async fn to_stderr(from: ChildStream, filter: Filter) -> Result<Kept> {
+    pass(from, tokio::io::stderr(), filter)
         .await
         .map_err(CliError::io("write to standard error"))
 }
@@ -40,37 +85,30 @@ pub(crate) async fn to_stderr(from: ChildStream) -> Result<()> {
 async fn pass(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
-    terminal: bool,
-) -> io::Result<()> {
+    mut filter: Filter,
+) -> io::Result<Kept> {
     let mut chunk = vec![0; CHUNK];
-    let mut neutraliser = terminal.then(Neutraliser::default);
     let mut text = String::new();
     loop {
         let n = from.read(&mut chunk).await?;
-        let bytes = chunk.get(..n).unwrap_or_default();
-        let bytes = match &mut neutraliser {
-            None => bytes,
-            Some(neutraliser) => {
-                text.clear();
-                if n == 0 {
-                    neutraliser.finish(&mut text);
-                } else {
-                    neutraliser.feed(bytes, &mut text);
-                }
-                text.as_bytes()
-            }
-        };
+        let bytes = filter.apply(chunk.get(..n).unwrap_or_default(), &mut text);
         // Flushed at once: a prompt has no newline.
         let written = match to.write_all(bytes).await {
             Ok(()) => to.flush().await,
             error => error,
         };
         match written {
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                let reader_gone = true;
+                return Ok(Kept {
+                    reader_gone,
+                    ..Kept::default()
+                });
+            }
             other => other?,
         }
         if n == 0 {
-            return Ok(());
+            return Ok(Kept::default());
         }
     }
 }
@@ -110,7 +148,7 @@ pub(crate) async fn from_stdin(mut to: ChildStdin) -> Result<()> {
     // nothing. It ends with the process.
     std::thread::Builder::new()
         .name("stdin".into())
-        .spawn(move || read_stdin(&chunks))
+        .spawn(move || read_stdin(|chunk| chunks.blocking_send(chunk).is_ok()))
         .map_err(CliError::io("start a thread"))?;
     while let Some(chunk) = incoming.recv().await {
         let chunk = chunk.map_err(CliError::io("read standard input"))?;
@@ -122,7 +160,8 @@ pub(crate) async fn from_stdin(mut to: ChildStdin) -> Result<()> {
     Ok(())
 }
 
-fn read_stdin(chunks: &mpsc::Sender<io::Result<Vec<u8>>>) {
+/// Reads standard input until its end, an error, or until `each` wants no more.
+pub(crate) fn read_stdin(mut each: impl FnMut(io::Result<Vec<u8>>) -> bool) {
     let mut stdin = io::stdin().lock();
     let mut chunk = vec![0; CHUNK];
     loop {
@@ -133,7 +172,7 @@ fn read_stdin(chunks: &mpsc::Sender<io::Result<Vec<u8>>>) {
             Err(error) => Err(error),
         };
         let failed = read.is_err();
-        if chunks.blocking_send(read).is_err() || failed {
+        if !each(read) || failed {
             return;
         }
     }

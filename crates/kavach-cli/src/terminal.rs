@@ -1,4 +1,5 @@
-//! What a guest may send to the user's terminal: text and colours, nothing else.
+//! What a guest without a terminal of its own may send to the user's: text and colours, nothing
+//! else. [`screen`](crate::screen) is for one that has.
 //!
 //! A terminal obeys its input. Escape sequences set the clipboard (OSC 52), make links that show
 //! one address and open another (OSC 8), change the title, ask questions whose answers the
@@ -10,14 +11,15 @@
 //! Not stopped: a guest that writes whatever text it likes, in any colour, also the background's.
 //! The terminal is taken to be one of UTF-8.
 
+use crate::decoder::Decoder;
+
 /// Longest colour sequence, in bytes between `[` and `m`.
 const LONGEST_COLOUR: usize = 64;
 
 /// Where a stream stands between two chunks.
 #[derive(Debug, Default)]
 pub(crate) struct Neutraliser {
-    /// The beginning of a character whose rest has not come: at most three bytes.
-    partial: Vec<u8>,
+    decoder: Decoder,
     state: State,
     /// A colour was set and not reset.
     coloured: bool,
@@ -36,50 +38,24 @@ enum State {
 impl Neutraliser {
     /// What of `input` can be shown already. Linear in the input; at most 64 bytes are held back.
     pub(crate) fn feed(&mut self, input: &[u8], out: &mut String) {
-        let joined;
-        let mut rest = if self.partial.is_empty() {
-            input
-        } else {
-            joined = [self.partial.as_slice(), input].concat();
-            self.partial.clear();
-            joined.as_slice()
-        };
-        loop {
-            match std::str::from_utf8(rest) {
-                Ok(text) => {
-                    self.text(text, out);
-                    return;
-                }
-                Err(error) => {
-                    let (valid, bad) = rest.split_at(error.valid_up_to());
-                    self.text(&String::from_utf8_lossy(valid), out);
-                    let Some(length) = error.error_len() else {
-                        self.partial.extend_from_slice(bad);
-                        return;
-                    };
-                    self.character(char::REPLACEMENT_CHARACTER, out);
-                    rest = bad.get(length..).unwrap_or_default();
-                }
+        let mut decoder = std::mem::take(&mut self.decoder);
+        decoder.feed(input, |text| {
+            for c in text.chars() {
+                self.character(c, out);
             }
-        }
+        });
+        self.decoder = decoder;
     }
 
     /// The end of the stream: what was held back, and the terminal's own colours again.
     pub(crate) fn finish(&mut self, out: &mut String) {
         self.abandon(out);
-        if !self.partial.is_empty() {
-            self.partial.clear();
+        if self.decoder.finish() {
             out.push(char::REPLACEMENT_CHARACTER);
         }
         if self.coloured {
             self.coloured = false;
             out.push_str("\x1b[0m");
-        }
-    }
-
-    fn text(&mut self, text: &str, out: &mut String) {
-        for c in text.chars() {
-            self.character(c, out);
         }
     }
 

@@ -1,7 +1,7 @@
 //! The frame header and the kinds of frames.
 
 /// Raised with every change of meaning on the wire; both ends refuse another's version.
-pub const VERSION: u8 = 1;
+pub const VERSION: u8 = 2;
 /// Bytes of a header.
 pub const HEADER_LEN: usize = 16;
 /// Largest payload that the host sends: argument and environment strings of one command (the
@@ -30,32 +30,43 @@ pub enum Kind {
     SignalAll = 5,
     /// Host, to a reaper: what to clean when the connection closes.
     Reap = 6,
+    /// Host: enter the control groups whose files travel with it. Second frame of a connection:
+    /// the groups are made while the agent starts.
+    Join = 7,
+    /// Host: pass on the sandbox's `/dev/ptmx`; `id` names the answer.
+    AskPtmx = 8,
     /// Agent: PID 1 exists; its pid as the host sees it.
     Cloned = 64,
     /// Agent: a process with every restriction of a guest waits to be inspected; its inner pid.
     Rehearsing = 65,
-    /// Agent: the sandbox serves.
+    /// Agent: a reaper is ready.
     Ready = 66,
     /// Agent: setup ended at a step, see [`crate::Failure`].
     SetupFailed = 67,
     /// Agent: the command `id` runs; its inner pid.
     Started = 68,
-    /// Agent: the command `id` could not be started, see [`crate::Failure`].
+    /// Agent: what was asked for as `id` (a command, or the way to terminals) failed, see
+    /// [`crate::Failure`].
     LaunchFailed = 69,
     /// Agent: the first process of the command `id` ended, see [`crate::Ended`].
     Exited = 70,
     /// Agent: no guest process is left (said once after each [`Kind::SignalAll`]).
     Idle = 71,
+    /// Agent: the sandbox's `/dev/ptmx`, as the one descriptor of the frame. It was opened with
+    /// `O_PATH`: the host checks what it is before it opens it.
+    Ptmx = 72,
 }
 
 impl Kind {
-    const ALL: [Self; 14] = [
+    const ALL: [Self; 17] = [
         Self::Setup,
         Self::Continue,
         Self::Exec,
         Self::Signal,
         Self::SignalAll,
         Self::Reap,
+        Self::Join,
+        Self::AskPtmx,
         Self::Cloned,
         Self::Rehearsing,
         Self::Ready,
@@ -64,10 +75,20 @@ impl Kind {
         Self::LaunchFailed,
         Self::Exited,
         Self::Idle,
+        Self::Ptmx,
     ];
 
     fn from_byte(byte: u8) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| *kind as u8 == byte)
+    }
+
+    /// Most descriptors that a frame of this kind carries.
+    pub const fn most_fds(self) -> usize {
+        match self {
+            Self::Ptmx => 1,
+            _ if self.is_from_agent() => 0,
+            _ => MAX_FDS,
+        }
     }
 
     /// True for frames that an agent sends.
@@ -164,8 +185,7 @@ impl Header {
         {
             return Err(HeaderError::TooLong(len));
         }
-        let most_fds = if from_agent { 0 } else { MAX_FDS };
-        if [r0, r1, r2] != [0; 3] || fds as usize > most_fds {
+        if [r0, r1, r2] != [0; 3] || fds as usize > kind.most_fds() {
             return Err(HeaderError::Reserved);
         }
         Ok(Self {

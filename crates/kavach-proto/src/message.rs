@@ -121,6 +121,8 @@ impl SignalRequest {
 pub struct ExecRequest<'a> {
     /// Working directory.
     pub cwd: &'a CStr,
+    /// Descriptor 0 is a terminal: it becomes the controlling terminal of the command's session.
+    pub terminal: bool,
     /// Number of arguments, the program's name included.
     pub argc: usize,
     /// The arguments, to be read with [`Reader::cstr`].
@@ -145,6 +147,16 @@ impl<'a> ExecRequest<'a> {
     pub fn read(payload: &'a [u8]) -> Result<Self, Malformed> {
         let mut r = Reader::new(payload);
         let cwd = r.cstr()?;
+        let terminal = match r.u8()? {
+            0 => false,
+            1 => true,
+            _ => {
+                return Err(Malformed {
+                    offset: 0,
+                    expected: "0 or 1",
+                });
+            }
+        };
         let target_count = r.count(crate::MAX_FDS)?;
         let mut targets = [0; crate::MAX_FDS];
         for target in targets.iter_mut().take(target_count) {
@@ -175,6 +187,7 @@ impl<'a> ExecRequest<'a> {
         r.end()?;
         Ok(Self {
             cwd,
+            terminal,
             argc,
             args,
             envc,
@@ -188,11 +201,13 @@ impl<'a> ExecRequest<'a> {
     pub fn write<'s>(
         to: &mut impl Sink,
         cwd: &[u8],
+        terminal: bool,
         targets: &[u32],
         args: impl ExactSizeIterator<Item = &'s [u8]>,
         env: impl ExactSizeIterator<Item = &'s [u8]>,
     ) {
         to.cstr(cwd);
+        to.u8(u8::from(terminal));
         to.u32(targets.len() as u32);
         for target in targets {
             to.u32(*target);

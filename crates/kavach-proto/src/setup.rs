@@ -212,8 +212,6 @@ pub struct SetupReader<'a> {
     pub mapping: Mapping,
     /// Host name inside.
     pub hostname: &'a CStr,
-    /// How many of the frame's descriptors, the first ones, are cgroup files to be entered.
-    pub join_count: usize,
     /// Bytes of the private root's own tmpfs.
     pub root_size: u64,
     /// Inodes of the same.
@@ -266,7 +264,6 @@ impl<'a> SetupReader<'a> {
         };
         let hostname = r.cstr()?;
         let (root_size, root_inodes) = (r.u64()?, r.u64()?);
-        let join_count = r.count(crate::MAX_FDS)?;
         let mount_count = r.count(MAX_MOUNTS)?;
         let mounts = r;
         for _ in 0..mount_count {
@@ -305,7 +302,6 @@ impl<'a> SetupReader<'a> {
             flags,
             mapping,
             hostname,
-            join_count,
             root_size,
             root_inodes,
             mount_count,
@@ -360,9 +356,8 @@ pub struct SetupWriter {
 #[cfg(feature = "alloc")]
 impl SetupWriter {
     /// Writes the head. The sections follow in the order of the methods below, each once.
-    /// `root` is the size in bytes and the inodes of the private root's own tmpfs, `join`
-    /// how many descriptors of the frame are cgroup files.
-    pub fn new(flags: u32, m: &Mapping, hostname: &[u8], root: (u64, u64), join: usize) -> Self {
+    /// `root` is the size in bytes and the inodes of the private root's own tmpfs.
+    pub fn new(flags: u32, m: &Mapping, hostname: &[u8], root: (u64, u64)) -> Self {
         let mut out = alloc::vec::Vec::with_capacity(16 << 10);
         out.u32(flags);
         out.u8(m.kind as u8);
@@ -380,7 +375,6 @@ impl SetupWriter {
         out.cstr(hostname);
         out.u64(root.0);
         out.u64(root.1);
-        out.u32(join as u32);
         Self { out }
     }
 

@@ -92,6 +92,8 @@ steps! {
     SyscallFilter = 59 "load the system call filter",
     /// Start the program.
     Execute = 60 "execute the program",
+    /// Find the sandbox's way to terminals, or take one as the command's own.
+    Terminal = 62 "give the command a terminal",
     /// More commands at once than the agent keeps track of.
     TooMany = 61 "keep track of another command",
 }

@@ -12,13 +12,14 @@ use kavach_proto::{
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-const KINDS: [Kind; 14] = [
+const KINDS: [Kind; 16] = [
     Kind::Setup,
     Kind::Continue,
     Kind::Exec,
     Kind::Signal,
     Kind::SignalAll,
     Kind::Reap,
+    Kind::AskPtmx,
     Kind::Cloned,
     Kind::Rehearsing,
     Kind::Ready,
@@ -27,6 +28,7 @@ const KINDS: [Kind; 14] = [
     Kind::LaunchFailed,
     Kind::Exited,
     Kind::Idle,
+    Kind::Ptmx,
 ];
 
 const NOBODY: Mapping = Mapping {
@@ -74,7 +76,7 @@ fn a_payload_over_its_bound_is_refused() {
 }
 
 #[test]
-fn too_many_descriptors_are_refused_and_an_agent_sends_none() {
+fn too_many_descriptors_are_refused_and_an_agent_sends_one_at_most() {
     let most = u8::try_from(MAX_FDS).unwrap();
     assert!(Header::decode(header(Kind::Exec, 0, most), false).is_ok());
     assert_eq!(
@@ -83,6 +85,11 @@ fn too_many_descriptors_are_refused_and_an_agent_sends_none() {
     );
     assert_eq!(
         Header::decode(header(Kind::Exited, 0, 1), true),
+        Err(HeaderError::Reserved)
+    );
+    assert!(Header::decode(header(Kind::Ptmx, 0, 1), true).is_ok());
+    assert_eq!(
+        Header::decode(header(Kind::Ptmx, 0, 2), true),
         Err(HeaderError::Reserved)
     );
 }
@@ -111,7 +118,7 @@ fn a_command_needs_a_program_and_descriptors_in_range() {
     let write = |targets: &[u32], argv: &[&[u8]]| {
         let mut out = Vec::new();
         let (argv, env) = (argv.iter().copied(), none.iter().copied());
-        ExecRequest::write(&mut out, b"/", targets, argv, env);
+        ExecRequest::write(&mut out, b"/", false, targets, argv, env);
         out
     };
     assert!(ExecRequest::read(&write(&[0, 1, 2, 60], &argv)).is_ok());
@@ -159,7 +166,7 @@ fn setup_of(mounts: usize, rlimits: usize, filter: &[u8]) -> Vec<u8> {
         soft: 1,
         hard: 2,
     };
-    SetupWriter::new(0, &NOBODY, b"host", (1, 2), 0)
+    SetupWriter::new(0, &NOBODY, b"host", (1, 2))
         .mounts(vec![mount; mounts].into_iter())
         .limits(&vec![limit; rlimits], &[])
         .landlock((0, 0, 0), [].into_iter())
@@ -232,18 +239,18 @@ fn plain(reader: &mut Reader<'_>, count: usize) -> Vec<Vec<u8>> {
 fn sound() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![
         (
-            text(),
+            (text(), any::<bool>()),
             vec(0..=60u32, 0..8),
             vec(text(), 1..6),
             vec(text(), 0..6)
         )
-            .prop_map(|(cwd, targets, args, env)| {
+            .prop_map(|((cwd, terminal), targets, args, env)| {
                 let mut out = Vec::new();
                 let (args, env) = (
                     args.iter().map(Vec::as_slice),
                     env.iter().map(Vec::as_slice),
                 );
-                ExecRequest::write(&mut out, &cwd, &targets, args, env);
+                ExecRequest::write(&mut out, &cwd, terminal, &targets, args, env);
                 out
             }),
         (0..5usize, 0..5usize).prop_map(|(mounts, limits)| setup_of(mounts, limits, &[0; 16])),
@@ -284,7 +291,7 @@ proptest! {
     fn headers_round_trip(kind in 0..KINDS.len(), id: u32, len in 0..=MAX_TO_HOST, fds in 0..=32u8) {
         let kind = KINDS[kind];
         let mut header = Header::new(kind, id, len);
-        header.fds = if kind.is_from_agent() { 0 } else { fds };
+        header.fds = fds.min(u8::try_from(kind.most_fds()).unwrap());
         prop_assert_eq!(Header::decode(header.encode(), kind.is_from_agent()), Ok(header));
     }
 
@@ -331,15 +338,17 @@ proptest! {
     #[test]
     fn commands_round_trip(
         cwd in text(),
+        terminal: bool,
         targets in vec(0..=60u32, 0..=MAX_FDS),
         args in vec(text(), 1..8),
         env in vec(text(), 0..8),
     ) {
         let mut out = Vec::new();
         let (a, e) = (args.iter().map(Vec::as_slice), env.iter().map(Vec::as_slice));
-        ExecRequest::write(&mut out, &cwd, &targets, a, e);
+        ExecRequest::write(&mut out, &cwd, terminal, &targets, a, e);
         let request = ExecRequest::read(&out).unwrap();
         prop_assert_eq!(request.cwd.to_bytes(), &*cwd);
+        prop_assert_eq!(request.terminal, terminal);
         prop_assert_eq!(&request.targets[..request.target_count], &*targets);
         let (mut a, mut e) = (request.args, request.env);
         prop_assert_eq!(plain(&mut a, request.argc), args);
@@ -366,7 +375,6 @@ proptest! {
         ids: [u32; 7],
         hostname in text(),
         root: (u64, u64),
-        join in 0..=8usize,
         mounts in vec((text(), text(), vec(any::<u8>(), 0..60), any::<(u32, u32, u64, u64)>()), 0..12),
         limits in vec(any::<(u32, u64, u64)>(), 0..=16),
         cpus in vec(any::<u8>(), 0..32),
@@ -386,7 +394,7 @@ proptest! {
             resource: *resource, soft: *soft, hard: *hard,
         }).collect();
         let filter = instructions.concat();
-        let bytes = SetupWriter::new(flags, &mapping, &hostname, root, join)
+        let bytes = SetupWriter::new(flags, &mapping, &hostname, root)
             .mounts(specs.into_iter())
             .limits(&rlimits, &cpus)
             .landlock(handled, rules.iter().map(|(access, path)| (*access, path.as_slice())))
@@ -397,7 +405,6 @@ proptest! {
         prop_assert_eq!(setup.mapping, mapping);
         prop_assert_eq!(setup.hostname.to_bytes(), &*hostname);
         prop_assert_eq!((setup.root_size, setup.root_inodes), root);
-        prop_assert_eq!(setup.join_count, join);
         prop_assert_eq!(setup.rlimits(), &*rlimits);
         prop_assert_eq!(setup.cpus, &*cpus);
         prop_assert_eq!((setup.landlock_fs, setup.landlock_net, setup.landlock_scoped), handled);

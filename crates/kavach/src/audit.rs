@@ -46,6 +46,11 @@ pub enum AuditKind {
         /// Its strength; 0 in the event before the act.
         strength: u8,
     },
+    /// A sandbox that stood ready was given to somebody.
+    Claimed {
+        /// To whom.
+        tenant: String,
+    },
     /// A change of state.
     Transition {
         /// From.
@@ -235,6 +240,12 @@ impl AuditKind {
                 backend, policy, ..
             } => {
                 format!("create a sandbox (backend {backend}, policy {policy})")
+            }
+            Self::Claimed { tenant } => {
+                format!(
+                    "hand out a sandbox (tenant {})",
+                    crate::names::shown(tenant)
+                )
             }
             Self::Transition { from, to } => format!("go from {from} to {to}"),
             Self::Exec { argv, .. } => {

@@ -12,6 +12,7 @@ use crate::error::KavachError;
 /// A control names an effect, not the mechanism that brings it about: `Memory` may be held by
 /// a cgroup or, weaker, by a supervisor that sums and kills. The report names the mechanism.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Control {
@@ -179,6 +180,7 @@ impl FromStr for Control {
 #[derive(
     Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Requirement {
     /// If it cannot be enforced here, nothing starts.

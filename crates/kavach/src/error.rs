@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use crate::backend::{Backend, Unavailable};
 use crate::control::Control;
 use crate::lifecycle::SandboxState;
+use crate::policy::PolicyProblem;
 
 /// A result whose error is [`KavachError`].
 pub type Result<T, E = KavachError> = std::result::Result<T, E>;
@@ -96,20 +97,10 @@ pub enum KavachError {
     },
 
     /// A policy file does not say what a policy file can say.
-    #[error("{}: {problem}", place(.source_name, *.line, *.column, .field))]
+    #[error("{}", first_of(.problems))]
     InvalidPolicy {
-        /// The file's name, as it was given.
-        source_name: String,
-        /// The line, from 1, where it is known.
-        line: Option<u32>,
-        /// The column, from 1, in characters, where it is known.
-        column: Option<u32>,
-        /// The key, for instance `limits.memory_mb`; empty where none can be named.
-        field: String,
-        /// What is wrong.
-        problem: String,
-        /// The known key nearest to an unknown one.
-        nearest: Option<String>,
+        /// Everything that is wrong, file by file; never empty.
+        problems: Vec<PolicyProblem>,
     },
 
     /// A path that the config or policy names is not there.
@@ -280,18 +271,13 @@ pub enum KavachError {
     },
 }
 
-/// `file:line:column: field`, as far as each is known.
-fn place(source_name: &str, line: Option<u32>, column: Option<u32>, field: &str) -> String {
-    let mut out = source_name.to_owned();
-    for number in [line, column].into_iter().flatten() {
-        out.push(':');
-        out.push_str(&number.to_string());
+/// The first problem, and how many more there are.
+fn first_of(problems: &[PolicyProblem]) -> String {
+    match problems {
+        [] => "the policy is not valid".to_owned(),
+        [only] => only.to_string(),
+        [first, more @ ..] => format!("{first} (and {} more)", more.len()),
     }
-    if !field.is_empty() {
-        out.push_str(": ");
-        out.push_str(field);
-    }
-    out
 }
 
 /// "did you mean …; known: …" for a name that is not known.
@@ -370,9 +356,10 @@ impl KavachError {
             | KavachError::ControlUnavailable { fix, .. } => {
                 (!fix.is_empty()).then_some(Cow::Borrowed(fix))
             }
-            KavachError::InvalidPolicy { nearest, .. } => nearest
-                .as_ref()
-                .map(|key| format!("did you mean `{key}`?").into()),
+            KavachError::InvalidPolicy { problems } => problems
+                .first()
+                .and_then(PolicyProblem::hint)
+                .map(Into::into),
             KavachError::PathMissing { .. } => {
                 Some("correct the path, or create it before the sandbox".into())
             }

@@ -18,6 +18,9 @@ pub(crate) fn nearest<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>)
         .map(|(_, name)| name.to_owned())
 }
 
+/// Longest path that is repeated in an error.
+const LONGEST_PATH: usize = 256;
+
 /// `name` as it may stand in an error text: bounded, control characters escaped.
 ///
 /// Names come from files and command lines that others wrote; an escape sequence in one must
@@ -31,6 +34,18 @@ pub(crate) fn shown(name: &str) -> String {
     if name.chars().nth(LONGEST_SHOWN).is_some() {
         out.push('…');
     }
+    out
+}
+
+/// The same for the path of a file: longer, and cut at its beginning.
+pub(crate) fn shown_path(path: &str) -> String {
+    let count = path.chars().count();
+    let cut = count.saturating_sub(LONGEST_PATH);
+    let mut out = String::new();
+    if cut > 0 {
+        out.push('…');
+    }
+    out.extend(path.chars().skip(cut).flat_map(char::escape_debug));
     out
 }
 
@@ -52,5 +67,8 @@ mod tests {
     fn shown_names_are_bounded_and_carry_no_escape_sequence() {
         assert_eq!(shown("a\u{1b}[2Jb"), "a\\u{1b}[2Jb");
         assert_eq!(shown(&"x".repeat(1000)).chars().count(), LONGEST_SHOWN + 1);
+        let long = "d/".repeat(1000) + "p\u{1b}.toml";
+        assert!(shown_path(&long).starts_with("…") && shown_path(&long).ends_with("p\\u{1b}.toml"));
+        assert_eq!(shown_path("a/p.toml"), "a/p.toml");
     }
 }

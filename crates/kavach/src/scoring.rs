@@ -116,12 +116,7 @@ const fn unfiltered_penalty(backend: Backend) -> u8 {
 /// What `policy` would give on `backend` if all of it held.
 #[must_use]
 pub fn score_backend(backend: Backend, policy: &SandboxPolicy) -> StrengthScore {
-    StrengthScore(with_policy(
-        base_score(backend),
-        ceiling(backend),
-        backend,
-        policy,
-    ))
+    by_policy(base_score(backend), ceiling(backend), backend, policy).score()
 }
 
 /// What a verified, hardened OS image (sy-agnos) is worth in a container, without any policy.
@@ -140,42 +135,96 @@ pub fn score_sy_agnos(policy: &SandboxPolicy, verified: bool, container: Backend
     if !verified || !matches!(container, Backend::Oci | Backend::GVisor) {
         return score_backend(container, policy);
     }
-    StrengthScore(with_policy(
-        SY_AGNOS_BASE,
-        HARDENED_CEILING,
-        container,
-        policy,
-    ))
+    by_policy(SY_AGNOS_BASE, HARDENED_CEILING, container, policy).score()
+}
+
+/// One line of a score: points and what they are for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Item {
+    /// What the points are for, or why they are lost.
+    pub what: &'static str,
+    /// The control that they belong to, where it is one.
+    pub control: Option<Control>,
+    /// The points; negative where they are lost.
+    pub points: i16,
+}
+
+/// A score and what it is made of: the points of the items add up to it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Breakdown {
+    /// The lines, in the order in which they are counted.
+    pub items: Vec<Item>,
+}
+
+impl Breakdown {
+    /// The sum.
+    #[must_use]
+    pub fn score(&self) -> StrengthScore {
+        let points = self.total().clamp(0, 100);
+        StrengthScore::new(u8::try_from(points).unwrap_or(0))
+    }
+
+    /// The points that a control brings or costs; of memory and pids, which are one modifier, the
+    /// first has them.
+    #[must_use]
+    pub fn points_of(&self, control: Control) -> i16 {
+        let own = self.items.iter();
+        let own = own.filter(|item| item.control == Some(control));
+        own.map(|item| item.points).sum()
+    }
+
+    fn total(&self) -> i16 {
+        self.items.iter().map(|item| item.points).sum()
+    }
+
+    fn add(&mut self, what: &'static str, control: Option<Control>, points: i16) {
+        self.items.push(Item {
+            what,
+            control,
+            points,
+        });
+    }
+
+    fn cut_to(&mut self, what: &'static str, ceiling: u8) {
+        let above = self.total() - i16::from(ceiling);
+        if above > 0 {
+            self.add(what, None, -above);
+        }
+    }
 }
 
 /// Base, modifiers and penalty, cut to the ceiling.
-fn with_policy(base: u8, ceiling: u8, backend: Backend, policy: &SandboxPolicy) -> u8 {
-    let penalty = if policy.asks_for(Control::SyscallFilter) {
-        0
-    } else {
-        unfiltered_penalty(backend)
-    };
-    base.saturating_add(modifiers(policy))
-        .saturating_sub(penalty)
-        .min(ceiling)
-}
-
-/// The points of everything that `policy` asks for.
-fn modifiers(policy: &SandboxPolicy) -> u8 {
-    let twos = [Control::Landlock, Control::Network, Control::ReadOnlyRoot];
-    let mut points = 0;
-    if policy.asks_for(Control::SyscallFilter) {
-        points += FILTER_POINTS;
-    }
-    for control in twos {
+fn by_policy(base: u8, ceiling: u8, backend: Backend, policy: &SandboxPolicy) -> Breakdown {
+    let mut score = Breakdown { items: Vec::new() };
+    score.add("the backend", None, base.into());
+    let modifiers = [
+        (
+            Control::SyscallFilter,
+            "a system call filter",
+            FILTER_POINTS,
+        ),
+        (Control::Landlock, "Landlock's path rules", MODIFIER_POINTS),
+        (Control::Network, "no network", MODIFIER_POINTS),
+        (Control::ReadOnlyRoot, "a read-only root", MODIFIER_POINTS),
+    ];
+    for (control, what, points) in modifiers {
         if policy.asks_for(control) {
-            points += MODIFIER_POINTS;
+            score.add(what, Some(control), points.into());
         }
     }
     if asks_for_limits(policy) {
-        points += MODIFIER_POINTS;
+        let what = "limits of memory and pids";
+        score.add(what, Some(Control::Memory), MODIFIER_POINTS.into());
     }
-    points
+    let penalty = unfiltered_penalty(backend);
+    if penalty > 0 && !policy.asks_for(Control::SyscallFilter) {
+        let what = "a shared kernel and no system call filter";
+        score.add(what, Some(Control::SyscallFilter), -i16::from(penalty));
+    }
+    score.cut_to("the backend's ceiling", ceiling);
+    score
 }
 
 /// Whether both limits of the modifier "resource limits" are asked for.
@@ -237,6 +286,17 @@ pub fn strength(
     report: &EnforcementReport,
     circumstances: Circumstances,
 ) -> StrengthScore {
+    breakdown(backend, policy, report, circumstances).score()
+}
+
+/// What the [`strength`] of one sandbox is made of.
+#[must_use]
+pub fn breakdown(
+    backend: Backend,
+    policy: &SandboxPolicy,
+    report: &EnforcementReport,
+    circumstances: Circumstances,
+) -> Breakdown {
     // A backend without its defining protection falls to what remains of it.
     let (base, top, backend) = match backend {
         Backend::Sgx if !circumstances.hardware_protects => (
@@ -249,43 +309,58 @@ pub fn strength(
         }
         other => (base_score(other), ceiling(other), other),
     };
-    let mut points = with_policy(base, top, backend, policy);
+    let mut score = by_policy(base, top, backend, policy);
+    let weakness = -i16::from(MICROVM_WEAKNESS);
     if backend == Backend::Firecracker && !circumstances.jailed {
-        points = points.saturating_sub(MICROVM_WEAKNESS);
+        score.add("no jailer around the microVM", None, weakness);
     }
     if matches!(backend, Backend::Firecracker | Backend::Sev) && circumstances.emulated {
-        points = points.saturating_sub(MICROVM_WEAKNESS);
+        score.add("an emulated processor", None, weakness);
     }
-    points = points.saturating_sub(losses(backend, policy, report));
+    add_losses(&mut score, backend, policy, report);
     if circumstances.guest_is_host_root {
-        points = points.min(HOST_ROOT_CEILING);
+        score.cut_to("the guest is the host's root", HOST_ROOT_CEILING);
     }
-    StrengthScore(points)
+    let below = score.total();
+    if below < 0 {
+        score.add("no score is below 0", None, -below);
+    }
+    score
 }
 
 /// The points of everything that was asked for and does not hold.
-fn losses(backend: Backend, policy: &SandboxPolicy, report: &EnforcementReport) -> u8 {
+fn add_losses(
+    score: &mut Breakdown,
+    backend: Backend,
+    policy: &SandboxPolicy,
+    report: &EnforcementReport,
+) {
     let loss_of = |control: Control| {
         let asked =
             policy.asks_for(control) || report.get(control).is_some_and(|row| row.is_requested());
         match report.state(control) {
-            _ if !asked => 0,
-            ControlState::Enforced | ControlState::Inherent => 0,
-            ControlState::Approximate => 1,
-            ControlState::Absent => points_if_absent(backend, policy, control),
+            _ if !asked => None,
+            ControlState::Enforced | ControlState::Inherent => None,
+            ControlState::Approximate => Some(("held approximately", 1)),
+            ControlState::Absent => Some(("not held", points_if_absent(backend, policy, control))),
         }
     };
-    let paired = asks_for_limits(policy);
-    let pair = if paired {
-        loss_of(Control::Memory).max(loss_of(Control::Pids))
-    } else {
-        0
+    // Memory and pids are one modifier, lost once: by the one that loses more.
+    let pair = [Control::Memory, Control::Pids];
+    let cheaper = |control: Control| {
+        let points = pair.map(|one| loss_of(one).map_or(0, |(_, points)| points));
+        let [memory, pids] = points;
+        asks_for_limits(policy)
+            && (control == Control::Memory && memory < pids
+                || control == Control::Pids && pids <= memory)
     };
-    Control::ALL
-        .into_iter()
-        .filter(|control| !(paired && matches!(control, Control::Memory | Control::Pids)))
-        .map(loss_of)
-        .fold(pair, u8::saturating_add)
+    for control in Control::ALL {
+        if let Some((what, points)) = loss_of(control)
+            && !cheaper(control)
+        {
+            score.add(what, Some(control), -i16::from(points));
+        }
+    }
 }
 
 #[cfg(test)]

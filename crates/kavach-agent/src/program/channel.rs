@@ -122,6 +122,19 @@ impl Channel {
         Ok(())
     }
 
+    /// Sends a frame without payload and one descriptor.
+    pub(crate) fn send_descriptor(&self, kind: Kind, id: u32, passed: &Fd) -> Res<()> {
+        let mut header = Header::new(kind, id, 0);
+        header.fds = 1;
+        let frame = header.encode();
+        let mut sent = sys::send_descriptor(self.fd.0, &frame, passed)?;
+        // The descriptor went with the first byte.
+        while let Some(rest @ [_, ..]) = frame.get(sent..) {
+            sent += sys::send(self.fd.0, rest)?;
+        }
+        Ok(())
+    }
+
     pub(crate) fn send_failure(&self, kind: Kind, id: u32, failed: Failed) -> Res<()> {
         let failure = Failure {
             step: failed.step as u16,

@@ -53,18 +53,14 @@ fn build(channel: &Channel, frame: &Frame) -> Result<core::convert::Infallible, 
     sys::block_signals(1 << (sys::SIGCHLD - 1)).at(Step::Signals)?;
     sys::setsid().at(Step::Session)?;
 
-    // Before the namespaces: the sandbox's root of the cgroup namespace is where it is then.
-    let (join, _kept) = frame
-        .fds
-        .as_slice()
-        .split_at_checked(setup.join_count)
-        .ok_or(EPROTO)
-        .at(Step::Protocol)?;
-    for (index, group) in join.iter().enumerate() {
-        sys::write(*group, b"0").at_index(Step::JoinCgroup, index)?;
-    }
-
     let namespaces = clone_flags(&setup);
+    let early = namespaces != 0 && setup.has(flag::SOURCES_BEFORE_USERNS);
+    let sources = match early {
+        true => Some(Sources::open(&setup)?),
+        false => None,
+    };
+    // Before the namespaces: the sandbox's root of the cgroup namespace is where it is then.
+    join_groups(channel)?;
     if namespaces == 0 {
         // Backend noop: this process itself serves, on the host as it is. It adopts what its
         // commands leave behind so that it can end them.
@@ -73,10 +69,6 @@ fn build(channel: &Channel, frame: &Frame) -> Result<core::convert::Infallible, 
         return finish(channel, &setup);
     }
     die_with_parent()?;
-    let sources = match setup.has(flag::SOURCES_BEFORE_USERNS) {
-        true => Some(Sources::open(&setup)?),
-        false => None,
-    };
     let (wait, go) = sys::pipe().at(Step::Clone)?;
     let pid = sys::fork(namespaces | CLONE_PARENT).at(Step::Clone)?;
     if pid != 0 {
@@ -117,6 +109,20 @@ fn build(channel: &Channel, frame: &Frame) -> Result<core::convert::Infallible, 
     finish(channel, &setup)
 }
 
+/// Enters the control groups of the second frame, which the host made meanwhile.
+fn join_groups(channel: &Channel) -> Result<(), Failed> {
+    match channel.receive().at(Step::Protocol)? {
+        Some(frame) if frame.kind == Kind::Join => {
+            for (index, group) in frame.fds.as_slice().iter().enumerate() {
+                sys::write(*group, b"0").at_index(Step::JoinCgroup, index)?;
+            }
+            Ok(())
+        }
+        Some(_) => Err(EPROTO).at(Step::Protocol),
+        None => sys::exit(0),
+    }
+}
+
 /// Gives up privileges, rehearses, serves.
 fn finish(channel: &Channel, setup: &SetupReader<'_>) -> Result<core::convert::Infallible, Failed> {
     let mut guest = Guest::prepare(setup)?;
@@ -137,8 +143,13 @@ fn finish(channel: &Channel, setup: &SetupReader<'_>) -> Result<core::convert::I
         die_with_parent()?;
     }
     let children = sys::child_events().at(Step::SignalFd)?;
+    // Before the filter, which may refuse to change it.
+    if !setup.cpus.is_empty() {
+        sys::set_affinity(setup.cpus).at(Step::Affinity)?;
+    }
+    // Last: from here on only what the filter allows.
+    guest.enter_filter()?;
     rehearse(channel, &guest)?;
-    channel.send(Kind::Ready, 0, |_| {}).at(Step::Protocol)?;
     serve::run(channel, &children, &guest)
 }
 

@@ -54,23 +54,26 @@ impl<'a> Guest<'a> {
         }
     }
 
+    /// Enters the filter of the guests, which every command then inherits: it is compiled by the
+    /// kernel once, not for each of them, and the agent itself can do no more than they.
+    pub(crate) fn enter_filter(&self) -> Result<(), Failed> {
+        if self.setup.filter.is_empty() {
+            return Ok(());
+        }
+        sys::seccomp_filter(self.setup.filter).at(Step::SyscallFilter)
+    }
+
     /// Whether -1 means "every process of this sandbox" and nothing else.
     pub(crate) const fn own_pid_namespace(&self) -> bool {
         self.own_pid_namespace
     }
 
-    /// The restrictions of a guest, the last things before its program.
+    /// The restrictions of a guest that the agent does not share, the last things before its
+    /// program.
     pub(crate) fn restrict(&self) -> Result<(), Failed> {
         for (index, limit) in self.setup.rlimits().iter().enumerate() {
             sys::set_rlimit(limit.resource, limit.soft, limit.hard)
                 .at_index(Step::Rlimits, index)?;
-        }
-        if !self.setup.cpus.is_empty() {
-            sys::set_affinity(self.setup.cpus).at(Step::Affinity)?;
-        }
-        // Last: from here on only what the filter allows.
-        if !self.setup.filter.is_empty() {
-            sys::seccomp_filter(self.setup.filter).at(Step::SyscallFilter)?;
         }
         Ok(())
     }
@@ -145,6 +148,9 @@ impl<'a> Guest<'a> {
             sys::write(*procs, b"0").at_index(Step::JoinCgroup, index)?;
         }
         place(stdio, request, tell).at(Step::Descriptors)?;
+        if request.terminal {
+            sys::take_terminal(0).at(Step::Terminal)?;
+        }
         sys::umask(0o022);
         sys::chdir(request.cwd).at(Step::WorkingDirectory)?;
         self.restrict()?;

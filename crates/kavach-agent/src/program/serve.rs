@@ -92,6 +92,7 @@ impl Server<'_> {
                 }
                 Ok(())
             }
+            Kind::AskPtmx => self.ptmx(frame.id),
             Kind::SignalAll => {
                 let request = SignalRequest::read(frame.payload()).map_err(|_| EPROTO)?;
                 self.signal_all(request.signal);
@@ -118,6 +119,15 @@ impl Server<'_> {
                 *slot = Some(Command { pid, id, told });
                 Ok(())
             }
+            Err(failed) => self.channel.send_failure(Kind::LaunchFailed, id, failed),
+        }
+    }
+
+    /// Passes on the way to the terminals of this view. Not opened: that would make one, and the
+    /// host shall be the only one who ever has its controlling end.
+    fn ptmx(&self, id: u32) -> Res<()> {
+        match sys::open(sys::AT_FDCWD, c"/dev/ptmx", sys::O_PATH).at(Step::Terminal) {
+            Ok(ptmx) => self.channel.send_descriptor(Kind::Ptmx, id, &ptmx),
             Err(failed) => self.channel.send_failure(Kind::LaunchFailed, id, failed),
         }
     }

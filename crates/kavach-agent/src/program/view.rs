@@ -181,7 +181,8 @@ fn show(root: &Fd, op: &MountOp<'_>, source: Option<Fd>) -> Res<()> {
             sys::attach(&fs, &existing(root, op.target)?)
         }
         MountKind::DevPts => {
-            let options = [(c"ptmxmode", c"0666"), (c"mode", c"0620")];
+            // The kernel's terminals are few and counted for the whole host (kernel.pty.max).
+            let options = [(c"ptmxmode", c"0666"), (c"mode", c"0620"), (c"max", c"64")];
             let attrs = attributes(attr::NO_EXEC | attr::DEVICES);
             let fs = sys::new_filesystem(c"devpts", &options, attrs)?;
             make_dirs(root, op.target, 0o755)?;
@@ -219,27 +220,34 @@ fn existing(root: &Fd, path: &CStr) -> Res<Fd> {
 
 /// A mount point of the same type as `source`, made if missing.
 fn place_for(root: &Fd, path: &CStr, source: &Fd) -> Res<Fd> {
+    if !sys::is_directory(source)? {
+        return match new_file(root, path, 0o644) {
+            Err(EEXIST) => existing(root, path),
+            made => made,
+        };
+    }
     match existing(root, path) {
         Err(ENOENT) => {}
         found => return found,
     }
-    if sys::is_directory(source)? {
-        make_dirs(root, path, 0o755)?;
-    } else {
-        make_file(root, path, 0o644, b"")?;
-    }
+    make_dirs(root, path, 0o755)?;
     existing(root, path)
 }
 
-fn make_file(root: &Fd, path: &CStr, mode: u32, data: &[u8]) -> Res<()> {
+/// A file that was not there before, and the directories above it.
+fn new_file(root: &Fd, path: &CStr, mode: u32) -> Res<Fd> {
     let flags = sys::O_WRONLY | sys::O_CREAT | sys::O_EXCL | sys::O_NOFOLLOW;
-    let file = match sys::open_in_root(root, path, flags, mode) {
+    match sys::open_in_root(root, path, flags, mode) {
         Err(ENOENT) => {
             in_parent(root, path, |_, _| Ok(()))?;
-            sys::open_in_root(root, path, flags, mode)?
+            sys::open_in_root(root, path, flags, mode)
         }
-        made => made?,
-    };
+        made => made,
+    }
+}
+
+fn make_file(root: &Fd, path: &CStr, mode: u32, data: &[u8]) -> Res<()> {
+    let file = new_file(root, path, mode)?;
     let mut rest = data;
     while !rest.is_empty() {
         let n = sys::write(file.0, rest)?;

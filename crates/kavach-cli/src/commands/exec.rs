@@ -5,22 +5,30 @@ use std::ffi::OsString;
 use kavach::{Command, ExecResult, Termination};
 
 use super::run::{self, Outcome, Output};
-use crate::cli::{ExecArgs, OutputArgs, SandboxArgs};
+use crate::cli::{ExecArgs, OutputArgs, SandboxArgs, TerminalArgs};
 use crate::error::{CliError, Result};
 use crate::exit_code;
 use crate::json;
 use crate::output;
 use crate::resolve::{Resolved, resolve};
+use crate::tty;
 
 pub(crate) fn run(args: ExecArgs) -> Result<u8> {
     let resolved = resolve(&args.sandbox)?;
     let command = command(args.command, &resolved)?;
-    run_one(&args.sandbox, args.output, &resolved, command)
+    run_one(
+        &args.sandbox,
+        &args.terminal,
+        args.output,
+        &resolved,
+        command,
+    )
 }
 
 /// Runs one command, with its streams passed through or kept for a document. Shared with `shell`.
 pub(super) fn run_one(
     args: &SandboxArgs,
+    terminal: &TerminalArgs,
     how: OutputArgs,
     resolved: &Resolved,
     command: Command,
@@ -28,7 +36,10 @@ pub(super) fn run_one(
     let output = if how.json {
         Output::Kept
     } else {
-        Output::Passed
+        Output::Passed {
+            terminal: tty::is_wanted(terminal),
+            unfiltered: terminal.unfiltered_terminal,
+        }
     };
     let outcome = run::block_on(run::run(resolved, command, output))
         .map_err(|error| error.in_arguments(|field| resolved.argument(field)))?;
@@ -80,10 +91,15 @@ fn say_limit(args: &SandboxArgs, how: OutputArgs, resolved: &Resolved, result: &
         // How the guest itself ended is for the exit code to say.
         _ => return,
     };
-    let policy = args
+    let named: Vec<_> = args
         .policy
-        .as_ref()
-        .map_or_else(|| "basic".into(), |name| name.to_string_lossy());
+        .iter()
+        .map(|name| name.to_string_lossy())
+        .collect();
+    let policy = match named.as_slice() {
+        [] => "basic".to_owned(),
+        named => named.join(" + "),
+    };
     let text = format!(
         "the program was ended: {}{} (policy {policy})",
         result.termination,

@@ -253,6 +253,7 @@ fn see_also(command: &Command) -> Vec<String> {
         "kavach-shell" => &["kavach-exec(1)", "bash(1)"],
         "kavach-score" => &["kavach-doctor(1)", "kavach-backends(1)"],
         "kavach-doctor" => &["kavach-score(1)", "user_namespaces(7)", "cgroups(7)"],
+        "kavach-policy-explain" => &["kavach-score(1)", "kavach-doctor(1)"],
         "kavach-gc" => &["cgroups(7)"],
         "kavach-man" => &["man(1)", "kavach-completions(1)"],
         _ => &[],

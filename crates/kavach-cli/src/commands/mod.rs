@@ -7,6 +7,7 @@ pub(crate) mod doctor;
 pub(crate) mod exec;
 pub(crate) mod gc;
 pub(crate) mod man;
+mod moving;
 pub(crate) mod policy;
 mod run;
 pub(crate) mod score;

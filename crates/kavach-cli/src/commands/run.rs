@@ -1,18 +1,19 @@
 //! One command in a sandbox of its own, with signals and streams.
 
+use std::io::{self, IsTerminal as _};
 use std::time::Duration;
 
 use kavach::policy::OnOutput;
-use kavach::{Child, Command, ExecResult, Sandbox, SandboxState, Termination};
-use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
+use kavach::{Child, Command, ExecResult, PtySize, Sandbox, SandboxState, Termination};
 
+use super::moving::{News, Streams};
 use crate::error::{CliError, Result};
 use crate::exit_code;
 use crate::host_limits;
 use crate::resolve::Resolved;
-use crate::signals::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, Signals};
-use crate::streams::{self, Kept};
+use crate::signals::{SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGWINCH, Signals};
+use crate::streams::Kept;
+use crate::tty::{self, UserTerminal};
 
 /// How long a program may take to end after SIGTERM or SIGHUP.
 const GRACE: Duration = Duration::from_secs(5);
@@ -23,7 +24,12 @@ const READER_PATIENCE: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Output {
     /// It goes to kavach's own, as it comes and without limit.
-    Passed,
+    Passed {
+        /// The program gets a terminal of its own.
+        terminal: bool,
+        /// Every escape sequence passes.
+        unfiltered: bool,
+    },
     /// It is kept up to the policy's limit.
     Kept,
 }
@@ -71,27 +77,47 @@ pub(crate) fn block_on<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
 
 /// Builds the sandbox, runs the command, destroys the sandbox.
 pub(crate) async fn run(resolved: &Resolved, command: Command, output: Output) -> Result<Outcome> {
-    let mut signals = Signals::listen()?;
+    let has_terminal = matches!(output, Output::Passed { terminal: true, .. });
+    let mut signals = Signals::listen(has_terminal)?;
     let mut sandbox = match create(resolved, &mut signals).await? {
         Ok(sandbox) => sandbox,
         Err(signal) => return Ok(Outcome::Interrupted(signal)),
     };
     sandbox.transition(SandboxState::Running)?;
+    // Before the program runs: in a background job kavach is stopped here until it is resumed.
+    let terminal = has_terminal.then(UserTerminal::take).transpose()?;
+    let command = match terminal {
+        Some(_) => with_terminal(command, resolved),
+        None => command,
+    };
     let mut child = tokio::select! {
         biased;
         started = sandbox.spawn(command.stdin_piped()) => started?,
         // There is no program yet that a signal could go to, and the start itself may hang: on a
         // file system that does not answer, for instance.
-        signal = signals.next() => {
+        signal = signals.next_end() => {
             end(&mut sandbox, &mut signals).await?;
             return Ok(Outcome::Interrupted(signal));
         }
     };
 
     let limits = &resolved.config.policy().limits;
-    let mut streams = Streams::start(&mut child, output, limits.output_kb);
+    let mut streams = Streams::start(&mut child, output, terminal.as_ref(), limits.output_kb);
     let kill_at_limit = output == Output::Kept && limits.on_output == OnOutput::Kill;
-    let (mut result, signal) = watch(&mut child, &mut streams, &mut signals, kill_at_limit).await?;
+    let mut watching = Watching {
+        signals: &mut signals,
+        terminal: terminal.as_ref(),
+        kill_at_limit,
+    };
+    let (mut result, signal) = match watching.until_it_ends(&mut child, &mut streams).await {
+        Ok(ended) => ended,
+        Err(error) => {
+            // What the program wrote goes before the error, and before its screen is undone.
+            let _ = sandbox.destroy().await;
+            let _ = tokio::time::timeout(READER_PATIENCE, streams.drain()).await;
+            return Err(error);
+        }
+    };
 
     // What the program left in the background ends here; it may hold the streams open.
     if let Some(signal) = end(&mut sandbox, &mut signals).await? {
@@ -104,7 +130,7 @@ pub(crate) async fn run(resolved: &Resolved, command: Command, output: Output) -
         // What it did not take by then is lost with the command.
         () = after_a_limit(&result) => Default::default(),
         // A reader that does not read on: the user has had enough.
-        signal = signals.next() => return Ok(Outcome::Interrupted(signal)),
+        signal = signals.next_end() => return Ok(Outcome::Interrupted(signal)),
     };
     if output == Output::Kept {
         result = with_output(result, out, err);
@@ -137,7 +163,7 @@ async fn create(
                     }
                 };
             }
-            signal = signals.next() => {
+            signal = signals.next_end() => {
                 if interrupted.replace(signal).is_some() {
                     return Ok(Err(signal));
                 }
@@ -152,60 +178,106 @@ async fn end(sandbox: &mut Sandbox, signals: &mut Signals) -> Result<Option<i32>
     tokio::select! {
         biased;
         destroyed = sandbox.destroy() => destroyed.map(|()| None).map_err(Into::into),
-        signal = signals.next() => Ok(Some(signal)),
+        signal = signals.next_end() => Ok(Some(signal)),
     }
 }
 
-/// Waits for the program's end, and passes signals on meanwhile.
-async fn watch(
-    child: &mut Child,
-    streams: &mut Streams,
-    signals: &mut Signals,
+/// The command with a terminal like the user's.
+fn with_terminal(mut command: Command, resolved: &Resolved) -> Command {
+    command = command.pty(tty::size());
+    // Redirected, it goes where it was sent.
+    if !io::stderr().is_terminal() {
+        command = command.stderr_apart();
+    }
+    let given = resolved.config.env().iter().any(|(name, _)| name == "TERM");
+    match std::env::var_os("TERM") {
+        Some(term) if !given && !term.is_empty() => command.env("TERM", term),
+        _ => command,
+    }
+}
+
+/// What is listened to while the program runs.
+struct Watching<'a> {
+    signals: &'a mut Signals,
+    terminal: Option<&'a UserTerminal>,
     kill_at_limit: bool,
-) -> Result<(ExecResult, Option<i32>)> {
-    let mut interrupted = false;
-    loop {
-        tokio::select! {
-            // An end that has come goes before a signal that came with it.
-            biased;
-            ended = child.wait() => return Ok((ended?, None)),
-            news = streams.news(kill_at_limit) => {
-                if let News::Failed(error) = news {
-                    child.kill(Duration::ZERO).await?;
-                    return Err(error);
-                }
-                let mut result = child.kill(Duration::ZERO).await?;
-                if result.termination == Termination::Killed {
-                    result.termination = Termination::OutputExceeded;
-                    result.exit_code = result.termination.exit_code();
-                }
-                return Ok((result, None));
+}
+
+impl Watching<'_> {
+    /// Waits for the program's end, and passes signals on meanwhile.
+    async fn until_it_ends(
+        &mut self,
+        child: &mut Child,
+        streams: &mut Streams,
+    ) -> Result<(ExecResult, Option<i32>)> {
+        let mut interrupted = false;
+        // It may have changed since it was asked for.
+        self.fit(child)?;
+        loop {
+            tokio::select! {
+                // An end that has come goes before a signal that came with it.
+                biased;
+                ended = child.wait() => return Ok((ended?, None)),
+                news = streams.news(self.kill_at_limit) => return told(news, child).await,
+                signal = self.signals.next() => match signal {
+                    SIGINT if !interrupted => {
+                        interrupted = true;
+                        child.signal(SIGINT).await?;
+                    }
+                    SIGQUIT => child.signal(SIGQUIT).await?,
+                    SIGTERM | SIGHUP => {
+                        let result = tokio::select! {
+                            ended = child.kill(GRACE) => ended?,
+                            _ = self.signals.next_end() => child.kill(Duration::ZERO).await?,
+                        };
+                        return Ok((result, Some(signal)));
+                    }
+                    SIGWINCH => self.fit(child)?,
+                    SIGTSTP => self.terminal.into_iter().for_each(UserTerminal::suspend),
+                    SIGCONT => self.resume(child)?,
+                    _ => return Ok((child.kill(Duration::ZERO).await?, Some(signal))),
+                },
             }
-            signal = signals.next() => match signal {
-                SIGINT if !interrupted => {
-                    interrupted = true;
-                    child.signal(SIGINT).await?;
-                }
-                SIGQUIT => child.signal(SIGQUIT).await?,
-                SIGTERM | SIGHUP => {
-                    let result = tokio::select! {
-                        ended = child.kill(GRACE) => ended?,
-                        _ = signals.next() => child.kill(Duration::ZERO).await?,
-                    };
-                    return Ok((result, Some(signal)));
-                }
-                _ => return Ok((child.kill(Duration::ZERO).await?, Some(signal))),
-            },
         }
     }
+
+    /// Gives the program's terminal the size of the user's.
+    fn fit(&self, child: &Child) -> Result<()> {
+        match self.terminal {
+            Some(_) => Ok(child.resize(tty::size())?),
+            None => Ok(()),
+        }
+    }
+
+    /// After a stop: the shell has drawn over the program's screen.
+    fn resume(&self, child: &Child) -> Result<()> {
+        let Some(terminal) = self.terminal else {
+            return Ok(());
+        };
+        terminal.resume();
+        // A change of size is what makes programs draw anew; none to the same size is told.
+        let PtySize { rows, cols } = tty::size();
+        child.resize(PtySize::new(rows, cols.saturating_add(1)))?;
+        self.fit(child)
+    }
 }
 
-/// What can happen to the streams.
-enum News {
-    /// One of them failed on kavach's side.
-    Failed(CliError),
-    /// More came than is kept.
-    Over,
+/// Ends a program whose streams have given a reason to.
+async fn told(news: News, child: &mut Child) -> Result<(ExecResult, Option<i32>)> {
+    if matches!(news, News::HungUp) {
+        child.signal(SIGHUP).await?;
+        return Ok((child.kill(GRACE).await?, None));
+    }
+    let mut result = child.kill(Duration::ZERO).await?;
+    match news {
+        News::Failed(error) => return Err(error),
+        News::Over if result.termination == Termination::Killed => {
+            result.termination = Termination::OutputExceeded;
+            result.exit_code = result.termination.exit_code();
+        }
+        News::Over | News::WayOut | News::HungUp => {}
+    }
+    Ok((result, None))
 }
 
 /// Resolves a moment after a command that was ended by a limit; never for one that ended by itself,
@@ -215,87 +287,6 @@ async fn after_a_limit(result: &ExecResult) {
         Termination::Exited(_) | Termination::Signaled(_) => std::future::pending().await,
         _ => tokio::time::sleep(READER_PATIENCE).await,
     }
-}
-
-/// The tasks that move the program's streams.
-struct Streams {
-    tasks: JoinHandle<Result<(Kept, Kept)>>,
-    stdin: Option<JoinHandle<Result<()>>>,
-    drained: Option<Result<(Kept, Kept)>>,
-    over: mpsc::Receiver<()>,
-}
-
-impl Streams {
-    fn start(child: &mut Child, output: Output, limit_kb: u64) -> Self {
-        let (tell, over) = mpsc::channel(1);
-        let (out, err) = (child.stdout.take(), child.stderr.take());
-        let limit = usize::try_from(limit_kb.saturating_mul(1024)).unwrap_or(usize::MAX);
-        let tasks = tokio::spawn(async move {
-            let (Some(out), Some(err)) = (out, err) else {
-                return Ok(Default::default());
-            };
-            match output {
-                Output::Passed => {
-                    tokio::try_join!(streams::to_stdout(out), streams::to_stderr(err))?;
-                    Ok(Default::default())
-                }
-                Output::Kept => tokio::try_join!(
-                    streams::keep(out, limit, tell.clone()),
-                    streams::keep(err, limit, tell)
-                ),
-            }
-        });
-        let stdin = child
-            .stdin
-            .take()
-            .map(|stdin| tokio::spawn(streams::from_stdin(stdin)));
-        Self {
-            tasks,
-            stdin,
-            drained: None,
-            over,
-        }
-    }
-
-    /// Returns when something has to be done about the program. Cancel safe.
-    async fn news(&mut self, tell_of_limit: bool) -> News {
-        loop {
-            tokio::select! {
-                done = &mut self.tasks, if self.drained.is_none() => match joined(done) {
-                    Err(error) => return News::Failed(error),
-                    done => self.drained = Some(done),
-                },
-                done = finished(&mut self.stdin) => {
-                    self.stdin = None;
-                    if let Err(error) = done {
-                        return News::Failed(error);
-                    }
-                }
-                Some(()) = self.over.recv(), if tell_of_limit => return News::Over,
-                // Nothing is left that could happen to the streams.
-                else => std::future::pending().await,
-            }
-        }
-    }
-
-    /// What was kept, after the end of the streams. Cancel safe.
-    async fn drain(&mut self) -> Result<(Kept, Kept)> {
-        match self.drained.take() {
-            Some(drained) => drained,
-            None => joined((&mut self.tasks).await),
-        }
-    }
-}
-
-async fn finished(task: &mut Option<JoinHandle<Result<()>>>) -> Result<()> {
-    match task {
-        Some(task) => joined(task.await),
-        None => std::future::pending().await,
-    }
-}
-
-fn joined<T>(done: std::result::Result<Result<T>, tokio::task::JoinError>) -> Result<T> {
-    done.unwrap_or_else(|error| Err(CliError::io("move the program's streams")(error.into())))
 }
 
 fn with_output(mut from: ExecResult, out: Kept, err: Kept) -> ExecResult {

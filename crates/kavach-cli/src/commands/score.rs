@@ -24,8 +24,8 @@ fn scale(args: &ScoreArgs) -> Result<u8> {
         Some(name) => vec![backend(Some(name))?],
         None => Backend::ALL.to_vec(),
     };
-    let policies = match &args.policy {
-        Some(name) => vec![policy_arg::load("--policy", name)?],
+    let policies = match policy_arg::merged("--policy", &args.policy)? {
+        Some(policy) => vec![policy],
         None => PRESETS
             .into_iter()
             .map(SandboxPolicy::from_preset)
@@ -66,10 +66,8 @@ fn scale(args: &ScoreArgs) -> Result<u8> {
 /// What a real sandbox has on this host.
 fn here(args: &ScoreArgs) -> Result<u8> {
     let backend = backend(args.backend.as_deref())?;
-    let policy = match &args.policy {
-        Some(name) => policy_arg::load("--policy", name)?,
-        None => SandboxPolicy::basic(),
-    };
+    let policy = policy_arg::merged("--policy", &args.policy)?;
+    let policy = policy.unwrap_or_else(SandboxPolicy::basic);
     let scale = scoring::score_backend(backend, &policy);
     let built = attempt::build(backend, policy.clone())?;
     if args.output.json {

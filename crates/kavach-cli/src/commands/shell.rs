@@ -1,13 +1,10 @@
-//! `kavach shell`: a shell, without a terminal for now.
-
-use std::io::{self, IsTerminal as _};
+//! `kavach shell`: a shell, interactive on a terminal.
 
 use kavach::Command;
 
 use super::exec::{in_directory, run_one};
 use crate::cli::ShellArgs;
 use crate::error::Result;
-use crate::output;
 use crate::resolve::resolve;
 
 /// Whether there is a bash shows only inside. Arguments go through as they are.
@@ -16,15 +13,19 @@ const START: &str =
 
 pub(crate) fn run(args: ShellArgs) -> Result<u8> {
     let resolved = resolve(&args.sandbox)?;
-    let mut command = Command::shell(START).arg("kavach-shell");
-    match args.script {
-        Some(script) => command = command.arg("-c").arg(script).args(args.arguments),
-        None if io::stdin().is_terminal() => {
-            let text = "no prompt and no line editing yet: type commands, Ctrl-D ends";
-            output::note(args.output, text);
-        }
-        None => {}
+    let mut command = match args.shell {
+        Some(shell) => Command::new(shell),
+        None => Command::shell(START).arg("kavach-shell"),
+    };
+    if let Some(script) = args.script {
+        command = command.arg("-c").arg(script);
     }
-    let command = in_directory(command, &resolved);
-    run_one(&args.sandbox, args.output, &resolved, command)
+    let command = in_directory(command.args(args.arguments), &resolved);
+    run_one(
+        &args.sandbox,
+        &args.terminal,
+        args.output,
+        &resolved,
+        command,
+    )
 }

@@ -21,6 +21,8 @@ macro_rules! tag {
     };
 }
 
+pub(super) use tag;
+
 tag!(ExecTag, "kavach.exec/1");
 tag!(BackendsTag, "kavach.backends/1");
 tag!(ScoreTag, "kavach.score/1");

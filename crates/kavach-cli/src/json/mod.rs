@@ -8,6 +8,7 @@
 
 mod documents;
 mod parts;
+mod policy;
 #[cfg(test)]
 mod schema;
 
@@ -18,6 +19,7 @@ pub(crate) use self::documents::{
     ScoreHere, Scored, Tried,
 };
 pub(crate) use self::parts::{BackendRow, BackendStatus, Leftover, Problem, Row};
+pub(crate) use self::policy::{PolicyCheck, PolicyDiff, PolicyExplain, Relation};
 use crate::error::{CliError, Result};
 use crate::output;
 

@@ -9,7 +9,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::documents as doc;
+use super::{documents as doc, policy};
 
 #[path = "../../tests/common/skip.rs"]
 mod skip;
@@ -54,6 +54,14 @@ pub(super) fn requirements(_: &mut SchemaGenerator) -> Schema {
 
 pub(super) fn states(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "string", "enum": variants::<kavach::ControlState>(json!("?")) })
+}
+
+pub(super) fn problem_kinds(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "enum": variants::<kavach::policy::ProblemKind>(json!("?")) })
+}
+
+pub(super) fn effects(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "enum": variants::<kavach::policy::Effect>(json!("?")) })
 }
 
 pub(super) fn termination(_: &mut SchemaGenerator) -> Schema {
@@ -120,6 +128,9 @@ fn all() -> Vec<(&'static str, Schema)> {
         ("exec", of::<doc::Exec<'_>>()),
         ("gc", of::<doc::Gc>()),
         ("man", of::<doc::Man>()),
+        ("policy-check", of::<policy::PolicyCheck<'_>>()),
+        ("policy-diff", of::<policy::PolicyDiff<'_>>()),
+        ("policy-explain", of::<policy::PolicyExplain<'_>>()),
         ("score", of::<doc::Score>()),
         ("score-here", of::<doc::ScoreHere<'_>>()),
     ]

@@ -4,6 +4,8 @@
 pub(crate) mod schema;
 mod skip;
 
+pub(crate) mod dialogue;
+
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};

@@ -51,6 +51,7 @@ impl AgentGuest {
         ExecRequest::write(
             &mut *payload,
             launch.cwd.as_os_str().as_bytes(),
+            launch.terminal,
             &targets,
             launch.argv.iter().map(|arg| arg.as_bytes()),
             launch.env.iter().map(|var| var.as_slice()),

@@ -20,6 +20,7 @@ use crate::error::{KavachError, Result};
 struct Waiting {
     started: HashMap<u32, oneshot::Sender<std::result::Result<u32, Failure>>>,
     ended: HashMap<u32, watch::Sender<Option<Ended>>>,
+    ptmx: HashMap<u32, oneshot::Sender<std::result::Result<OwnedFd, Failure>>>,
     idle: Vec<oneshot::Sender<()>>,
     /// The connection is over; nothing will be answered any more.
     closed: bool,
@@ -192,6 +193,31 @@ impl Commands {
         }
     }
 
+    /// The sandbox's `/dev/ptmx`, as an `O_PATH` descriptor of whatever the agent finds there. The
+    /// outer result is the connection's, the inner one the agent's.
+    pub(super) async fn ptmx(&self) -> Result<std::result::Result<OwnedFd, Failure>> {
+        let died = || KavachError::AgentDied {
+            how: "while it was asked for a terminal".into(),
+        };
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        let (passed, answer) = oneshot::channel();
+        {
+            let mut waiting = self.waiting();
+            if waiting.closed {
+                return Err(died());
+            }
+            waiting.ptmx.insert(id, passed);
+        }
+        // A task of its own: whoever stops waiting must not cut a frame in half.
+        let commands = self.clone();
+        let asked = tokio::spawn(async move { commands.send(Kind::AskPtmx, id, &[], &[]).await });
+        if let Err(e) = asked.await.unwrap_or_else(|_| Err(died())) {
+            self.waiting().ptmx.remove(&id);
+            return Err(e);
+        }
+        answer.await.map_err(|_| died())
+    }
+
     /// Signals the first process of a command, or its whole process group.
     pub(crate) async fn signal(&self, id: u32, signal: u32, group: bool) -> Result<()> {
         let mut payload = Vec::new();
@@ -224,7 +250,7 @@ async fn listen(
     let lock = || waiting.lock().unwrap_or_else(PoisonError::into_inner);
     loop {
         let handled = match connection::receive(&mut reader).await {
-            Ok(Some(frame)) => deliver(&frame, &mut lock()),
+            Ok(Some(frame)) => deliver(frame, &mut lock()),
             Ok(None) => break,
             Err(e) => Err(e),
         };
@@ -260,9 +286,10 @@ async fn listen(
     let _ = end.send(true);
 }
 
-fn deliver(frame: &Frame, waiting: &mut Waiting) -> Result<()> {
-    let malformed = |e: kavach_proto::Malformed| broken(format_args!("{:?}: {e:?}", frame.kind));
-    match frame.kind {
+fn deliver(frame: Frame, waiting: &mut Waiting) -> Result<()> {
+    let kind = frame.kind;
+    let malformed = |e: kavach_proto::Malformed| broken(format_args!("{kind:?}: {e:?}"));
+    match kind {
         Kind::Started => {
             let pid = frame.number()?;
             let sender = waiting.started.remove(&frame.id);
@@ -271,6 +298,10 @@ fn deliver(frame: &Frame, waiting: &mut Waiting) -> Result<()> {
         }
         Kind::LaunchFailed => {
             let failure = Failure::read(&frame.payload).map_err(malformed)?;
+            if let Some(sender) = waiting.ptmx.remove(&frame.id) {
+                let _ = sender.send(Err(failure));
+                return Ok(());
+            }
             let sender = waiting.started.remove(&frame.id);
             let sender = sender.ok_or_else(|| broken(format_args!("failed {}", frame.id)))?;
             let _ = sender.send(Err(failure));
@@ -280,6 +311,13 @@ fn deliver(frame: &Frame, waiting: &mut Waiting) -> Result<()> {
             let sender = waiting.ended.remove(&frame.id);
             let sender = sender.ok_or_else(|| broken(format_args!("ended {}", frame.id)))?;
             let _ = sender.send(Some(ended));
+        }
+        Kind::Ptmx => {
+            let sender = waiting.ptmx.remove(&frame.id);
+            let (Some(sender), Some(ptmx)) = (sender, frame.fd) else {
+                return Err(broken(format_args!("passed a terminal unasked")));
+            };
+            let _ = sender.send(Ok(ptmx));
         }
         Kind::Idle => {
             for sender in waiting.idle.drain(..) {

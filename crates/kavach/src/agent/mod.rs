@@ -9,8 +9,10 @@ mod image;
 mod link;
 mod process;
 mod reaper;
+mod terminal;
 
 pub(crate) use guest::AgentGuest;
 pub(crate) use link::Agent;
 pub(crate) use process::{Rehearsal, start};
 pub(crate) use reaper::ensure as ensure_reaper;
+pub(crate) use terminal::open_terminal;

@@ -1,7 +1,7 @@
 //! Starting an agent as a child of this process.
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -33,19 +33,21 @@ const SETUP_PATIENCE: Duration = Duration::from_secs(30);
 
 /// Starts an agent and has it build the sandbox of `setup`.
 ///
-/// `fds` travel with the setup; the sandbox's first process keeps them open. `describe` names the
-/// subject of a step that failed.
+/// `kept` travel with the setup; the sandbox's first process keeps them open. `groups` makes the
+/// control groups that it enters, while it starts. `describe` names the subject of a step that
+/// failed.
 ///
 /// Must run on the supervisor thread: the kernel ties the sandbox's life to it.
 pub(crate) async fn start(
     title: &str,
     setup: &[u8],
-    fds: &[BorrowedFd<'_>],
+    kept: &[BorrowedFd<'_>],
+    groups: impl FnOnce() -> Result<Vec<OwnedFd>>,
     describe: impl Fn(&Failure) -> (String, Option<String>),
 ) -> Result<Rehearsal> {
     let (stream, mut child) = spawn(title)?;
     let first = child.id();
-    let building = build(stream, first, setup, fds, describe);
+    let building = build(stream, first, (setup, kept), groups, describe);
     let built = match tokio::time::timeout(SETUP_PATIENCE, building).await {
         Ok(built) => built,
         Err(_) => Err(KavachError::Setup {
@@ -102,17 +104,27 @@ fn spawn(title: &str) -> Result<(UnixStream, Child)> {
 async fn build(
     stream: UnixStream,
     first: u32,
-    setup: &[u8],
-    fds: &[BorrowedFd<'_>],
+    (setup, kept): (&[u8], &[BorrowedFd<'_>]),
+    groups: impl FnOnce() -> Result<Vec<OwnedFd>>,
     describe: impl Fn(&Failure) -> (String, Option<String>),
 ) -> Result<(Rehearsal, bool)> {
     let (mut reader, mut writer) = stream.into_split();
-    connection::send(&mut writer, Kind::Setup, 0, setup, fds)
+    let unsent = |e: io::Error| broken(format_args!("the setup could not be sent: {e}"));
+    connection::send(&mut writer, Kind::Setup, 0, setup, kept)
         .await
-        .map_err(|e| broken(format_args!("the setup could not be sent: {e}")))?;
+        .map_err(unsent)?;
+    let groups = groups()?;
+    let entries: Vec<_> = groups.iter().map(AsFd::as_fd).collect();
+    // An agent that failed meanwhile has said why, which is read below.
+    let joined = connection::send(&mut writer, Kind::Join, 0, &[], &entries).await;
+    drop(groups);
 
     let announced = expect(&mut reader, Kind::Cloned, &describe)
-        .await?
+        .await
+        .map_err(|e| match (joined, e) {
+            (Err(unsent_groups), KavachError::AgentDied { .. }) => unsent(unsent_groups),
+            (_, e) => e,
+        })?
         .number()?;
     let pid = i32::try_from(announced)
         .ok()
@@ -195,16 +207,14 @@ impl Rehearsal {
         self.rehearsing
     }
 
-    /// Ends the rehearsal; the agent serves from now on.
+    /// Ends the rehearsal; the agent serves from now on. That it does so is not waited for: it
+    /// reads the first command when it is ready, and its end is seen like any later one.
     pub(crate) async fn finish(mut self) -> Result<Agent> {
-        let released = async {
-            connection::send(&mut self.writer, Kind::Continue, 0, &[], &[])
-                .await
-                .map_err(|e| broken(format_args!("the rehearsal could not be ended: {e}")))?;
-            expect(&mut self.reader, Kind::Ready, &|_| (String::new(), None)).await
-        };
-        match released.await {
-            Ok(_) => Agent::new(self.reader, self.writer, self.pid, self.pidfd),
+        let released = connection::send(&mut self.writer, Kind::Continue, 0, &[], &[])
+            .await
+            .map_err(|e| broken(format_args!("the rehearsal could not be ended: {e}")));
+        match released {
+            Ok(()) => Agent::new(self.reader, self.writer, self.pid, self.pidfd),
             Err(e) => {
                 self.abandon();
                 Err(e)

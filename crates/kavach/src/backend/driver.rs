@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::backend::Backend;
+use crate::command::PtySize;
 use crate::enforcement::EnforcementReport;
 use crate::error::Result;
 use crate::plan::Plan;
@@ -119,6 +120,39 @@ pub trait Instance: Debug + Send + Sync {
     /// # Errors
     /// [`crate::KavachError::Unsupported`] with what is missing.
     fn pausable(&self) -> Result<&dyn Pausable>;
+
+    /// The ability to give commands a terminal, where the backend has it.
+    ///
+    /// # Errors
+    /// [`crate::KavachError::Unsupported`] with what is missing.
+    fn terminals(&self) -> Result<&dyn Terminals>;
+}
+
+/// The ability to make terminals inside.
+pub trait Terminals: Debug + Send + Sync {
+    /// A new pseudo-terminal of the sandbox's own, of this size.
+    ///
+    /// # Errors
+    /// There are no more of them, or the sandbox has no devpts.
+    fn open(&self, size: PtySize) -> Act<'_, Result<Terminal>>;
+}
+
+/// Both ends of a pseudo-terminal (`pty(7)`).
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Terminal {
+    /// The controlling end, non-blocking. No process inside ever has it.
+    pub master: OwnedFd,
+    /// The command's end, to be given to it as its standard streams.
+    pub slave: OwnedFd,
+}
+
+impl Terminal {
+    /// A terminal of these ends.
+    #[must_use]
+    pub fn new(master: OwnedFd, slave: OwnedFd) -> Self {
+        Self { master, slave }
+    }
 }
 
 /// The ability to stop and go on.
@@ -148,6 +182,8 @@ pub struct Launch {
     pub cwd: PathBuf,
     /// The descriptors of the command: each with its number in it, 0 to 60.
     pub fds: Vec<(OwnedFd, u32)>,
+    /// Whether descriptor 0 is a terminal that becomes the command's controlling one.
+    pub terminal: bool,
 }
 
 impl Launch {
@@ -164,6 +200,7 @@ impl Launch {
             env,
             cwd,
             fds,
+            terminal: false,
         }
     }
 }

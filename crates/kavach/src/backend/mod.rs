@@ -9,7 +9,10 @@ mod process;
 mod registry;
 
 pub use availability::availability;
-pub use driver::{Act, Driver, Guest, GuestEnd, Instance, Launch, Pausable, SandboxName, Started};
+pub use driver::{
+    Act, Driver, Guest, GuestEnd, Instance, Launch, Pausable, SandboxName, Started, Terminal,
+    Terminals,
+};
 pub use name::{Backend, Unavailable};
 pub(crate) use registry::driver;
 pub use registry::{compiled_in, unavailable_in_build};

@@ -10,10 +10,12 @@ use std::time::Duration;
 
 use kavach_proto::{Failure, MapKind, Mapping, SetupWriter, Step};
 
-use crate::agent::{self, Agent, AgentGuest};
+use crate::agent::{self, Agent, AgentGuest, open_terminal};
 use crate::backend::{
     Act, Backend, Driver, Guest, GuestEnd, Instance, Launch, Pausable, SandboxName, Started,
+    Terminal, Terminals,
 };
+use crate::command::PtySize;
 use crate::control::ControlState;
 use crate::enforcement::{EnforcementReport, EnforcementRow};
 use crate::error::{KavachError, Result};
@@ -41,7 +43,7 @@ impl Driver for NoopDriver {
                 uid: 0,
                 gid: 0,
             };
-            let setup = SetupWriter::new(0, &nobody, b"", (0, 0), 0)
+            let setup = SetupWriter::new(0, &nobody, b"", (0, 0))
                 .mounts([].into_iter())
                 .limits(&[], &[])
                 .landlock((0, 0, 0), [].into_iter())
@@ -51,7 +53,8 @@ impl Driver for NoopDriver {
                 let step = Step::from_number(failure.step).map_or("start", Step::text);
                 (step.to_owned(), None)
             };
-            let rehearsal = agent::start(title.trim_end(), &setup, &[], describe).await?;
+            let rehearsal =
+                agent::start(title.trim_end(), &setup, &[], || Ok(Vec::new()), describe).await?;
             let agent = Arc::new(rehearsal.finish().await?);
             let rows = plan.controls.iter().map(|planned| {
                 let state = match planned.expected {
@@ -128,6 +131,16 @@ impl Instance for NoopInstance {
             reason: "without a cgroup of its own a process tree cannot be frozen".into(),
             hint: Some("use the process backend".into()),
         })
+    }
+
+    fn terminals(&self) -> Result<&dyn Terminals> {
+        Ok(self)
+    }
+}
+
+impl Terminals for NoopInstance {
+    fn open(&self, size: PtySize) -> Act<'_, Result<Terminal>> {
+        Box::pin(open_terminal(self.agent.commands(), size, None))
     }
 }
 

@@ -106,9 +106,12 @@ impl FakeHost {
         fs::write(self.root.join(if lie { ".lie" } else { ".fail" }), file).unwrap();
     }
 
+    pub(super) fn layout(&self) -> Layout {
+        Layout::parse(self.cgroup.as_bytes(), self.mountinfo.as_bytes()).unwrap()
+    }
+
     pub(super) fn probe(&self, kernel: &FakeKernel) -> CgroupSupport {
-        let layout = Layout::parse(self.cgroup.as_bytes(), self.mountinfo.as_bytes()).unwrap();
-        probe_layout(kernel, &layout)
+        probe_layout(kernel, &self.layout())
     }
 
     pub(super) fn read(&self, file: &str) -> String {
@@ -412,5 +415,9 @@ impl ControlFiles for FakeKernel {
             path.parent().unwrap()
         };
         Ok(get(dir, ".owner").parse().unwrap_or(0))
+    }
+
+    fn has_mark(&self, path: &Path, name: &str) -> bool {
+        path.join(format!(".{name}")).exists()
     }
 }

@@ -32,6 +32,15 @@ pub(super) fn v1_host() -> FakeHost {
         })
 }
 
+/// As many hosts mount it: the scheduler apart from its accounting.
+fn v1_host_with_lone_cpu() -> FakeHost {
+    ["memory", "cpu", "freezer"]
+        .into_iter()
+        .fold(FakeHost::new(), |host, controllers| {
+            host.v1(controllers, "/job")
+        })
+}
+
 pub(super) fn create(
     host: &FakeHost,
     kernel: &'static FakeKernel,
@@ -71,7 +80,7 @@ fn v1_limits_are_set_in_the_legal_order_and_read_back() {
         "536870912"
     );
     assert_ne!(
-        host.read(&format!("{root}/agent/memory.limit_in_bytes")),
+        host.read(&format!("{root}/memory.limit_in_bytes")),
         "536870912"
     );
     assert!(group.freezer_available());
@@ -96,6 +105,48 @@ fn controllers_of_one_hierarchy_share_one_group() {
             (host.root.join("freezer/job"), FreezerKind::V1),
         ]
     );
+}
+
+#[test]
+fn the_schedulers_own_hierarchy_gets_no_group_that_holds_nothing() {
+    let host = v1_host_with_lone_cpu();
+    let group = create(&host, &ROOT, &Limits::default()).unwrap();
+    assert!(!host.root.join(format!("cpu/job/{NAME}")).exists());
+    group.remove().unwrap();
+
+    let group = create(&host, &ROOT, &limits()).unwrap();
+    let leaf = group.leaf(1).unwrap();
+    assert_eq!(leaf.join_fds().unwrap().len(), 3);
+    let guest = format!("cpu/job/{NAME}/guest");
+    assert_eq!(host.read(&format!("{guest}/cpu.cfs_quota_us")), "100000");
+    assert!(!host.root.join(guest).join("exec.1").exists());
+}
+
+#[test]
+fn where_only_the_scheduler_has_groups_a_command_still_has_its_own() {
+    for limits in [Limits::default(), limits()] {
+        let host = FakeHost::new().v1("cpu", "/job");
+        let group = create(&host, &ROOT, &limits).unwrap();
+        let leaf = group.leaf(1).unwrap();
+        assert_eq!(leaf.join_fds().unwrap().len(), 1);
+        let procs = format!("cpu/job/{NAME}/guest/exec.1/cgroup.procs");
+        let host = host.set(&procs, "4242\n");
+        assert_eq!(leaf.pids().unwrap(), [4242]);
+        drop(host);
+    }
+}
+
+#[test]
+fn on_v2_a_command_enters_a_leaf_also_where_it_only_schedules() {
+    // Booted with `cgroup_no_v1=cpu`: all the others are bound to version 1.
+    let (host, unified) = (v1_host(), FakeHost::new().v2("cpu", "/", true));
+    let mut support = host.probe(&ROOT);
+    support.cpu = unified.probe(&ROOT).cpu;
+    let group = SandboxGroup::create_with(&ROOT, &support, NAME, &limits()).unwrap();
+    let leaf = group.leaf(1).unwrap();
+    let exec = format!("unified/{NAME}/guest/exec.1");
+    assert!(unified.root.join(exec).exists(), "guest holds no processes");
+    assert_eq!(leaf.join_fds().unwrap().len(), 5);
 }
 
 #[test]
@@ -288,6 +339,23 @@ fn v2_counters_of_the_leaf_and_of_its_limits() {
     assert_eq!(
         (usage.io_read_bytes, usage.io_write_bytes),
         (Some(1), Some(2))
+    );
+    drop(host);
+}
+
+#[test]
+fn what_was_refused_is_in_no_peak() {
+    let host = FakeHost::new().v2("cpu io memory pids", "/", true);
+    let group = create(&host, &ROOT, &limits()).unwrap();
+    let leaf = group.leaf(1).unwrap();
+    let guest = format!("unified/{NAME}/guest");
+    let host = host.set(&format!("{guest}/memory.peak"), "4096\n");
+    let host = host.set(&format!("{guest}/exec.1/memory.peak"), "12288\n");
+    let host = host.set(&format!("{guest}/exec.1/pids.peak"), "4\n");
+    let usage = leaf.usage();
+    assert_eq!(
+        (usage.memory_peak_bytes, usage.pids_peak),
+        (Some(4096), Some(3))
     );
     drop(host);
 }

@@ -5,7 +5,8 @@ use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use rustix::fs::{Access, AtFlags, CWD};
 
@@ -29,6 +30,8 @@ pub(super) trait ControlFiles: fmt::Debug + Send + Sync {
     fn writable(&self, path: &Path) -> io::Result<()>;
     /// Owner of a file.
     fn owner(&self, path: &Path) -> io::Result<u32>;
+    /// Whether the extended attribute `name` of a directory is `1`.
+    fn has_mark(&self, path: &Path, name: &str) -> bool;
 }
 
 /// The kernel of this host.
@@ -70,11 +73,70 @@ impl ControlFiles for Kernel {
     fn owner(&self, path: &Path) -> io::Result<u32> {
         Ok(fs::metadata(path)?.uid())
     }
+
+    fn has_mark(&self, path: &Path, name: &str) -> bool {
+        let mut value = [0; 2];
+        matches!(rustix::fs::getxattr(path, name, &mut value), Ok(1) if value[0] == b'1')
+    }
+}
+
+/// Reads each file once and answers from memory after that: counters that belong together are of
+/// one moment, and a file of several of them costs one reading.
+#[derive(Debug)]
+pub(super) struct ReadOnce {
+    io: &'static dyn ControlFiles,
+    texts: Mutex<Vec<(PathBuf, String)>>,
+}
+
+impl ReadOnce {
+    pub(super) fn new(io: &'static dyn ControlFiles) -> Self {
+        Self {
+            io,
+            texts: Mutex::default(),
+        }
+    }
+}
+
+impl ControlFiles for ReadOnce {
+    fn make_dir(&self, path: &Path) -> io::Result<()> {
+        self.io.make_dir(path)
+    }
+
+    fn remove_dir(&self, path: &Path) -> io::Result<()> {
+        self.io.remove_dir(path)
+    }
+
+    fn write(&self, path: &Path, value: &str) -> io::Result<()> {
+        self.io.write(path, value)
+    }
+
+    fn read(&self, path: &Path) -> io::Result<String> {
+        let mut texts = self.texts.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, text)) = texts.iter().find(|(known, _)| known == path) {
+            return Ok(text.clone());
+        }
+        let text = self.io.read(path)?;
+        texts.push((path.to_owned(), text.clone()));
+        Ok(text)
+    }
+
+    fn writable(&self, path: &Path) -> io::Result<()> {
+        self.io.writable(path)
+    }
+
+    fn owner(&self, path: &Path) -> io::Result<u32> {
+        self.io.owner(path)
+    }
+
+    fn has_mark(&self, path: &Path, name: &str) -> bool {
+        self.io.has_mark(path, name)
+    }
 }
 
 /// Reads at most `limit` bytes.
 pub(super) fn read_bounded(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
+    // Room for any ordinary file: without it the standard library begins with tiny reads.
+    let mut bytes = Vec::with_capacity(4096);
     File::open(path)?.take(limit).read_to_end(&mut bytes)?;
     Ok(bytes)
 }

@@ -9,6 +9,8 @@
 //! 3. [`group`] and [`leaf`] make, limit, freeze, kill, measure and remove.
 //! 4. [`gc`] finds and removes the groups of hosts that died.
 //!
+//! [`aside`] comes before all, where the host process itself is in the way.
+//!
 //! Version 1, hybrid and version 2 hosts are served by the same types: a
 //! sandbox has one directory in each *distinct* hierarchy, and every directory
 //! carries the list of controllers it stands for.
@@ -19,6 +21,7 @@
 //! Sources: `cgroups(7)`, kernel `Documentation/admin-guide/cgroup-v1/` and
 //! `cgroup-v2.rst`.
 
+mod aside;
 pub(crate) mod error;
 mod files;
 pub(crate) mod gc;
@@ -32,6 +35,8 @@ pub(crate) mod probe;
 pub(crate) mod stats;
 mod tree;
 
+#[cfg(test)]
+mod aside_tests;
 #[cfg(test)]
 mod fake;
 #[cfg(test)]

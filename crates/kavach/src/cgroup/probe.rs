@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::error::CgroupError;
 use super::files::{ControlFiles, KERNEL, read_bounded};
 use super::layout::{
     LARGEST_CGROUP, LARGEST_MOUNTINFO, Layout, LayoutError, Mount, parse_controllers,
@@ -108,7 +109,8 @@ impl Unavailable {
             ),
             Self::HasProcesses { path } => format!(
                 "move them into a child: `mkdir {0}/init; for p in $(cat {0}/cgroup.procs); do \
-                 echo $p > {0}/init/cgroup.procs; done`",
+                 echo $p > {0}/init/cgroup.procs; done`; for a systemd service, \
+                 DelegateSubgroup=init (systemd 254)",
                 path.display()
             ),
             Self::Threaded { .. } => "start kavach in a group of type `domain`".to_owned(),
@@ -205,6 +207,14 @@ impl CgroupSupport {
 
 /// Asks the kernel. Never fails: what cannot be found out is a reason.
 pub(crate) fn probe() -> CgroupSupport {
+    match layout() {
+        Ok(layout) => probe_layout(&KERNEL, &layout),
+        Err(reason) => CgroupSupport::none(&reason),
+    }
+}
+
+/// Where this process stands.
+fn layout() -> Result<Layout, Unavailable> {
     let read = |path: &str, limit: usize| {
         // One byte more than is legal, so that the parser sees the excess.
         read_bounded(Path::new(path), limit as u64 + 1).map_err(|error| Unavailable::Unreadable {
@@ -212,13 +222,20 @@ pub(crate) fn probe() -> CgroupSupport {
             reason: error.to_string(),
         })
     };
-    let layout = read("/proc/self/cgroup", LARGEST_CGROUP).and_then(|cgroup| {
-        let mountinfo = read("/proc/self/mountinfo", LARGEST_MOUNTINFO)?;
-        Ok(Layout::parse(&cgroup, &mountinfo)?)
-    });
-    match layout {
-        Ok(layout) => probe_layout(&KERNEL, &layout),
-        Err(reason) => CgroupSupport::none(&reason),
+    let cgroup = read("/proc/self/cgroup", LARGEST_CGROUP)?;
+    let mountinfo = read("/proc/self/mountinfo", LARGEST_MOUNTINFO)?;
+    Ok(Layout::parse(&cgroup, &mountinfo)?)
+}
+
+/// Makes room in this process's own group; see [`super::aside`].
+///
+/// # Errors
+/// The leaf cannot be made or entered.
+pub(crate) fn step_aside() -> Result<Option<PathBuf>, CgroupError> {
+    match layout() {
+        Ok(layout) => super::aside::step_aside(&KERNEL, &layout, std::process::id()),
+        // No sandbox of this process gets a group either, and the plan says why.
+        Err(_) => Ok(None),
     }
 }
 

@@ -121,16 +121,11 @@ fn sum_nested(text: &str, key: &str) -> u64 {
 
 /// Usage of the group with the directories `dirs`.
 pub(super) fn usage(io: &dyn ControlFiles, dirs: &[Dir]) -> Usage {
-    let mut usage = Usage::default();
-    if let Some(memory) = Reader::of(io, dirs, Controller::Memory) {
-        usage.memory_peak_bytes = memory.number(match memory.dir.version {
-            Version::V1 => "memory.max_usage_in_bytes",
-            Version::V2 => "memory.peak",
-        });
-    }
-    if let Some(pids) = Reader::of(io, dirs, Controller::Pids) {
-        usage.pids_peak = pids.number("pids.peak");
-    }
+    let mut usage = Usage {
+        memory_peak_bytes: memory_peak(io, dirs),
+        pids_peak: pids_peak(io, dirs),
+        ..Usage::default()
+    };
     if let Some(cpu) = Reader::of(io, dirs, Controller::Cpuacct) {
         match cpu.dir.version {
             Version::V1 => {
@@ -156,6 +151,20 @@ pub(super) fn usage(io: &dyn ControlFiles, dirs: &[Dir]) -> Usage {
         usage.io_write_bytes = Some(sum_nested(&text, "wbytes"));
     }
     usage
+}
+
+/// Most bytes at once in the group with the directories `dirs`.
+pub(super) fn memory_peak(io: &dyn ControlFiles, dirs: &[Dir]) -> Option<u64> {
+    let memory = Reader::of(io, dirs, Controller::Memory)?;
+    memory.number(match memory.dir.version {
+        Version::V1 => "memory.max_usage_in_bytes",
+        Version::V2 => "memory.peak",
+    })
+}
+
+/// Most tasks at once in the group with the directories `dirs`.
+pub(super) fn pids_peak(io: &dyn ControlFiles, dirs: &[Dir]) -> Option<u64> {
+    Reader::of(io, dirs, Controller::Pids)?.number("pids.peak")
 }
 
 /// Counters of the guest group, which holds the limits; without `oom_kills`.

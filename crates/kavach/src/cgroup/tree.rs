@@ -37,6 +37,12 @@ impl Dir {
     pub(super) fn has(&self, controller: Controller) -> bool {
         self.controllers.contains(&controller)
     }
+
+    /// Whether this hierarchy is of use for its quota alone: it neither counts nor freezes, and
+    /// another can list and kill. On version 2 every group that is entered must be a leaf.
+    pub(super) fn only_schedules(&self) -> bool {
+        self.version == Version::V1 && self.controllers == [Controller::Cpu]
+    }
 }
 
 /// The file through which a process of one thread enters a group by writing `0`.
@@ -195,6 +201,28 @@ pub(super) fn remove(io: &dyn ControlFiles, dirs: &[Dir]) -> (usize, Result<(), 
         }
     }
     (removed, first)
+}
+
+/// Removes `dirs` with the children that are known to be there, without listing them; where that
+/// is not all, or something is busy, as [`remove`] does.
+pub(super) fn remove_known(
+    io: &dyn ControlFiles,
+    dirs: &[Dir],
+    children: impl Fn(&Dir) -> Vec<PathBuf>,
+) -> Result<(), CgroupError> {
+    let mut left = Vec::new();
+    for dir in dirs {
+        let all = children(dir).into_iter().chain([dir.path.clone()]);
+        let gone = |path: PathBuf| match io.remove_dir(&path) {
+            Ok(()) => true,
+            Err(error) => error.kind() == io::ErrorKind::NotFound,
+        };
+        // Every child is tried, whatever became of the others; the last is the group itself.
+        if !all.map(gone).fold(true, |_, last| last) {
+            left.push(dir.clone());
+        }
+    }
+    remove(io, &left).1
 }
 
 /// Whether the group of a file was removed: before the file was opened, or

@@ -1,10 +1,12 @@
 //! Commands: what is started inside, and how it is fed.
 
+mod pty;
 mod split;
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
+pub use pty::PtySize;
 pub use split::split_words;
 
 use crate::error::{KavachError, Result};
@@ -53,6 +55,8 @@ pub struct Command {
     cwd: Option<PathBuf>,
     stdin: Stdin,
     timeout_ms: Option<u64>,
+    pty: Option<PtySize>,
+    stderr_apart: bool,
 }
 
 impl Command {
@@ -65,6 +69,8 @@ impl Command {
             cwd: None,
             stdin: Stdin::Empty,
             timeout_ms: None,
+            pty: None,
+            stderr_apart: false,
         }
     }
 
@@ -124,6 +130,40 @@ impl Command {
         self
     }
 
+    /// Gives the command a terminal of this size: a pseudo-terminal (`pty(7)`) of the sandbox's
+    /// own, the controlling terminal of a session of its own, as its standard input, output and
+    /// error. So there is job control, and what is typed is echoed, edited line by line, and
+    /// turned into signals (byte 3, Ctrl-C, is SIGINT), unless the command sets it otherwise.
+    ///
+    /// Output and errors come as **one stream**, as standard output; see
+    /// [`Command::stderr_apart`]. Lines end in `\r\n`, as a terminal wants them. The stream ends
+    /// when nobody inside has the terminal open any more. Bytes given as input are typed, and
+    /// after them the terminal's end-of-file character (Ctrl-D): a command that reads lines sees
+    /// the end of its input, one that reads keys sees the key, and one that changes from lines to
+    /// keys just then (an interactive shell at its start) may miss it: give it a time limit, or
+    /// [`Command::stdin_piped`] and the keys that end it. In line mode the kernel cuts a line
+    /// at 4095 bytes (`termios(3)`). When the command's first process ends, the job in the
+    /// foreground gets SIGHUP from the kernel, with it what a shell without job control left in the
+    /// background; what ignores it lives on, as without a terminal. When the last of the caller's handles goes, the terminal
+    /// hangs up: what still uses it gets SIGHUP, and errors.
+    ///
+    /// `TERM` is the config's or the command's own to set; the library reads no environment.
+    ///
+    /// It protects from nothing: what is written to it is the guest's, and a terminal that it is
+    /// shown on obeys its escape sequences. Other commands of the sandbox can open it too.
+    #[must_use]
+    pub fn pty(mut self, size: PtySize) -> Self {
+        self.pty = Some(size);
+        self
+    }
+
+    /// Keeps standard error apart where the command has a terminal: a pipe, as without one.
+    #[must_use]
+    pub fn stderr_apart(mut self) -> Self {
+        self.stderr_apart = true;
+        self
+    }
+
     /// Time limit on the wall clock, in milliseconds, instead of the config's. 0: none.
     #[must_use]
     pub fn timeout_ms(mut self, timeout_ms: u64) -> Self {
@@ -167,6 +207,18 @@ impl Command {
     #[must_use]
     pub fn get_timeout_ms(&self) -> Option<u64> {
         self.timeout_ms
+    }
+
+    /// The size of its terminal, if it is given one.
+    #[must_use]
+    pub fn get_pty(&self) -> Option<PtySize> {
+        self.pty
+    }
+
+    /// Whether standard error is a pipe although there is a terminal.
+    #[must_use]
+    pub fn is_stderr_apart(&self) -> bool {
+        self.stderr_apart
     }
 
     /// Checks the command, together with the sandbox's own environment, against what can be
@@ -234,6 +286,8 @@ impl std::fmt::Debug for Command {
             .field("cwd", &self.cwd)
             .field("stdin", &self.stdin)
             .field("timeout_ms", &self.timeout_ms)
+            .field("pty", &self.pty)
+            .field("stderr_apart", &self.stderr_apart)
             .finish()
     }
 }

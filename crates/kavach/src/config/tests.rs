@@ -110,7 +110,7 @@ fn policies_that_contradict_themselves_are_refused() {
         p.filesystem.view = View::Host;
         p.filesystem.read_only_root = true;
     });
-    assert_eq!(host_root, "filesystem.read_only_root");
+    assert_eq!(host_root, "filesystem.view");
     let vague = with(|p| {
         p.accept_approximate.insert(Control::SyscallFilter);
     });

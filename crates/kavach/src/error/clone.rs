@@ -27,7 +27,7 @@ impl Clone for KavachError {
             UnknownBackend { name, nearest, known }
             UnknownControl { name, nearest }
             InvalidConfig { field, problem, required, fix }
-            InvalidPolicy { source_name, line, column, field, problem, nearest }
+            InvalidPolicy { problems }
             PathMissing { field, path; source }
             ControlUnavailable { control, required, found, fix }
             BackendUnavailable { backend, reason, hint }

@@ -32,14 +32,12 @@ fn one_of_each() -> Vec<KavachError> {
             nearest: Some("memory".into()),
         },
         KavachError::invalid("limits.pids", "0", "1 to 4194304", "leave it out"),
-        KavachError::InvalidPolicy {
-            source_name: "p.toml".into(),
-            line: Some(3),
-            column: Some(1),
-            field: String::new(),
-            problem: "unknown key `memroy_mb`".into(),
-            nearest: Some("memory_mb".into()),
-        },
+        crate::SandboxPolicy::parse(
+            "version = 1\n[limits]\nmemroy_mb = 5\n",
+            crate::policy::Format::Toml,
+            "p.toml",
+        )
+        .unwrap_err(),
         KavachError::PathMissing {
             field: "filesystem.read[0]".into(),
             path: "/srv/x".into(),

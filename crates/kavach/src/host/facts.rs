@@ -1,6 +1,6 @@
 //! The facts a plan is made from.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -199,6 +199,9 @@ pub struct HostFacts {
     /// What is at the paths a plan may show. A path that is not in here was not looked at, and
     /// counts as missing.
     pub paths: BTreeMap<PathBuf, PathKind>,
+    /// Which of these paths lead through a symbolic link.
+    #[serde(default)]
+    pub linked: BTreeSet<PathBuf>,
 }
 
 /// The bit of `CAP_SYS_ADMIN` in a capability set (`linux/capability.h`).

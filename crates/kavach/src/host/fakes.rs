@@ -1,5 +1,6 @@
 //! Hosts that are not this one: for tests of plans, and for `policy explain` of another machine.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::{
@@ -71,6 +72,7 @@ impl HostFacts {
             kvm: Availability::Yes,
             container: None,
             paths,
+            linked: BTreeSet::new(),
         }
     }
 
@@ -167,5 +169,12 @@ impl HostFacts {
     pub fn with_path(mut self, path: impl AsRef<Path>, kind: PathKind) -> Self {
         self.paths.insert(path.as_ref().to_path_buf(), kind);
         self
+    }
+
+    /// The same host where `path`, a directory, leads through a symbolic link.
+    #[must_use]
+    pub fn with_link(mut self, path: impl AsRef<Path>) -> Self {
+        self.linked.insert(path.as_ref().to_path_buf());
+        self.with_path(path, PathKind::Directory)
     }
 }

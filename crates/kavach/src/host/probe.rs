@@ -48,6 +48,7 @@ pub(super) fn without_cgroups() -> HostFacts {
         kvm: kvm(),
         container: container(),
         paths: std::collections::BTreeMap::new(),
+        linked: std::collections::BTreeSet::new(),
     };
     for path in SYSTEM_PATHS {
         facts.paths.insert(path.into(), root_entry(Path::new(path)));
@@ -72,6 +73,9 @@ impl HostFacts {
             let known = self.paths.get(path);
             if known.is_none_or(|kind| !matches!(kind, PathKind::Symlink(_))) {
                 self.paths.insert(path.to_path_buf(), kind_of(path));
+            }
+            if fs::canonicalize(path).is_ok_and(|real| real != path) {
+                self.linked.insert(path.to_path_buf());
             }
         }
         self
@@ -301,6 +305,14 @@ mod tests {
         assert_eq!(facts.kind(Path::new("/etc")), &PathKind::Directory);
         assert_eq!(facts.kind(Path::new("/dev/null")), &PathKind::Special);
         assert_eq!(facts.kind(Path::new("/nonexistent/x")), &PathKind::Missing);
+    }
+
+    #[test]
+    fn paths_that_lead_through_links_are_told() {
+        let facts = probe().looking_at(["/proc/self", "/proc/self/fd", "/usr"].map(Path::new));
+        assert!(facts.linked.contains(Path::new("/proc/self")));
+        assert!(facts.linked.contains(Path::new("/proc/self/fd")));
+        assert!(!facts.linked.contains(Path::new("/usr")));
     }
 
     #[test]

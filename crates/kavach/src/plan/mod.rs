@@ -2,6 +2,7 @@
 //! for hosts that are not this one.
 
 mod etc;
+mod explain;
 mod isolation;
 mod landlock;
 mod limits;
@@ -14,6 +15,7 @@ mod view;
 
 pub use etc::is_public_etc;
 pub(crate) use etc::public_etc_names;
+pub use explain::{ExplainedControl, Explanation, Obstacle, explain};
 pub use landlock::access;
 pub use types::{
     FilterOptions, FilterPlan, Identity, LandlockPlan, LandlockRule, LimitMechanism, LimitsPlan,
@@ -44,6 +46,12 @@ const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 /// [`KavachError::PathMissing`] and [`KavachError::InvalidConfig`] for paths that cannot be
 /// shown.
 pub fn plan(spec: &Spec, host: &HostFacts) -> Result<Plan> {
+    let settler = Settler::new(spec.backend, &spec.policy);
+    Ok(plan_with(settler, spec, host)?.0)
+}
+
+/// Plans with a settler that stops at the first obstacle, or collects them.
+fn plan_with(settler: Settler<'_>, spec: &Spec, host: &HostFacts) -> Result<(Plan, Vec<Obstacle>)> {
     if let Some(reason) = unavailable_in_build(spec.backend) {
         return Err(KavachError::BackendUnavailable {
             backend: spec.backend,
@@ -52,17 +60,19 @@ pub fn plan(spec: &Spec, host: &HostFacts) -> Result<Plan> {
         });
     }
     if spec.backend == Backend::Noop {
-        plan_noop(spec, host)
+        plan_noop(settler, spec, host)
     } else {
-        plan_process(spec, host)
+        plan_process(settler, spec, host)
     }
 }
 
 /// The process backend: everything is the kernel's, and asked for piece by piece.
-fn plan_process(spec: &Spec, host: &HostFacts) -> Result<Plan> {
+fn plan_process(
+    mut settler: Settler<'_>,
+    spec: &Spec,
+    host: &HostFacts,
+) -> Result<(Plan, Vec<Obstacle>)> {
     let policy = &spec.policy;
-    let mut settler = Settler::new(spec.backend, policy);
-
     settle_filter(&mut settler, spec, host)?;
     let isolation = isolation::plan(spec, host, &mut settler)?;
     let private = isolation.private_view;
@@ -98,7 +108,8 @@ fn plan_process(spec: &Spec, host: &HostFacts) -> Result<Plan> {
                 pin_cpus: is_approximate(limits.cpus),
             },
         });
-    Ok(Plan {
+    let (controls, obstacles) = settler.into_rows();
+    let plan = Plan {
         backend: spec.backend,
         env: environment(&identity),
         identity,
@@ -117,14 +128,18 @@ fn plan_process(spec: &Spec, host: &HostFacts) -> Result<Plan> {
         output_limit_bytes: policy.limits.output_kb.saturating_mul(1024),
         on_output: policy.limits.on_output,
         wall_limit_ms: spec.timeout_ms,
-        controls: settler.into_rows(),
-    })
+        controls,
+    };
+    Ok((plan, obstacles))
 }
 
 /// The noop backend: nothing is enforced, so nothing beyond `minimal` may be required.
-fn plan_noop(spec: &Spec, host: &HostFacts) -> Result<Plan> {
+fn plan_noop(
+    mut settler: Settler<'_>,
+    spec: &Spec,
+    host: &HostFacts,
+) -> Result<(Plan, Vec<Obstacle>)> {
     let policy = &spec.policy;
-    let mut settler = Settler::new(spec.backend, policy);
     let minimal = crate::policy::SandboxPolicy::minimal();
     for control in Control::ALL {
         match control {
@@ -149,7 +164,8 @@ fn plan_noop(spec: &Spec, host: &HostFacts) -> Result<Plan> {
         home: "/".into(),
         cwd: "/".into(),
     };
-    Ok(Plan {
+    let (controls, obstacles) = settler.into_rows();
+    let plan = Plan {
         backend: spec.backend,
         env: environment(&identity),
         identity,
@@ -164,8 +180,9 @@ fn plan_noop(spec: &Spec, host: &HostFacts) -> Result<Plan> {
         output_limit_bytes: policy.limits.output_kb.saturating_mul(1024),
         on_output: policy.limits.on_output,
         wall_limit_ms: spec.timeout_ms,
-        controls: settler.into_rows(),
-    })
+        controls,
+    };
+    Ok((plan, obstacles))
 }
 
 fn settle_filter(settler: &mut Settler<'_>, spec: &Spec, host: &HostFacts) -> Result<()> {

@@ -1,6 +1,6 @@
 //! Failing closed, in one place: what becomes of each control that a policy asks for.
 
-use super::PlannedControl;
+use super::{Obstacle, PlannedControl};
 use crate::backend::Backend;
 use crate::control::{Control, ControlState, Requirement};
 use crate::error::{KavachError, Result};
@@ -18,6 +18,7 @@ pub(super) enum Outcome {
 }
 
 /// What is not there.
+#[derive(Debug, Clone)]
 pub(super) struct Lack {
     required: String,
     found: String,
@@ -59,6 +60,8 @@ pub(super) struct Settler<'a> {
     backend: Backend,
     policy: &'a SandboxPolicy,
     rows: Vec<PlannedControl>,
+    /// What stands in the way of controls; collected instead of stopping, where it is wanted.
+    obstacles: Option<Vec<Obstacle>>,
 }
 
 impl<'a> Settler<'a> {
@@ -67,6 +70,16 @@ impl<'a> Settler<'a> {
             backend,
             policy,
             rows: Vec::new(),
+            obstacles: None,
+        }
+    }
+
+    /// One that goes on where a required control is not held, as if it were preferred: for
+    /// telling everything that stands in the way. Nothing may be started from its rows.
+    pub(super) fn surveying(backend: Backend, policy: &'a SandboxPolicy) -> Self {
+        Self {
+            obstacles: Some(Vec::new()),
+            ..Self::new(backend, policy)
         }
     }
 
@@ -91,22 +104,29 @@ impl<'a> Settler<'a> {
         requested: impl Into<String>,
         outcome: Outcome,
     ) -> Result<()> {
-        let requirement = self.policy.requirement(control);
-        let required = requirement == Requirement::Required;
-        let (expected, mechanism) = match outcome {
-            Outcome::Held { mechanism } => (ControlState::Enforced, mechanism),
-            Outcome::Approximate { lack, .. }
-                if required && !self.policy.accept_approximate.contains(&control) =>
-            {
-                return Err(unavailable(control, lack, true));
+        let required = self.policy.requirement(control) == Requirement::Required;
+        let accepted = self.policy.accept_approximate.contains(&control);
+        let (expected, mechanism, lack) = match outcome {
+            Outcome::Held { mechanism } => (ControlState::Enforced, mechanism, None),
+            Outcome::Approximate { mechanism, lack } => {
+                (ControlState::Approximate, mechanism, Some(lack))
             }
-            Outcome::Approximate { mechanism, .. } => (ControlState::Approximate, mechanism),
-            Outcome::Missing(lack) if required => return Err(unavailable(control, lack, false)),
             Outcome::Missing(lack) => (
                 ControlState::Absent,
                 format!("required: {}; found: {}", lack.required, lack.found),
+                Some(lack),
             ),
         };
+        if let Some(lack) = lack {
+            let weaker = expected == ControlState::Approximate;
+            let blocks = required && !(weaker && accepted);
+            let obstacle = Obstacle::new(control, lack, blocks, weaker && blocks);
+            match &mut self.obstacles {
+                Some(obstacles) => obstacles.push(obstacle),
+                None if blocks => return Err(obstacle.into_error()),
+                None => {}
+            }
+        }
         self.push(control, requested.into(), expected, mechanism);
         Ok(())
     }
@@ -137,10 +157,10 @@ impl<'a> Settler<'a> {
             .map(|row| row.expected)
     }
 
-    /// The rows, in the order of a report.
-    pub(super) fn into_rows(mut self) -> Vec<PlannedControl> {
+    /// The rows, in the order of a report, and what stands in the way of them.
+    pub(super) fn into_rows(mut self) -> (Vec<PlannedControl>, Vec<Obstacle>) {
         self.rows.sort_by_key(|row| row.control);
-        self.rows
+        (self.rows, self.obstacles.unwrap_or_default())
     }
 
     fn push(
@@ -161,17 +181,29 @@ impl<'a> Settler<'a> {
     }
 }
 
-fn unavailable(control: Control, lack: Lack, weaker_exists: bool) -> KavachError {
-    let mut fix = lack.fix;
-    if weaker_exists {
-        fix.push_str(&format!(
-            "; or accept a weaker mechanism with accept_approximate = [\"{control}\"]"
-        ));
+impl Obstacle {
+    fn new(control: Control, lack: Lack, blocks: bool, weaker_would_do: bool) -> Self {
+        let mut fix = lack.fix;
+        if weaker_would_do {
+            fix.push_str(&format!(
+                "; or accept a weaker mechanism with accept_approximate = [\"{control}\"]"
+            ));
+        }
+        Self {
+            control,
+            required: lack.required,
+            found: lack.found,
+            fix,
+            blocks,
+        }
     }
-    KavachError::ControlUnavailable {
-        control,
-        required: lack.required,
-        found: lack.found,
-        fix,
+
+    fn into_error(self) -> KavachError {
+        KavachError::ControlUnavailable {
+            control: self.control,
+            required: self.required,
+            found: self.found,
+            fix: self.fix,
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! Plans of presets on hosts that are not this one, and every rule of failing closed.
 
+mod explain;
 mod requirements;
 mod view;
 

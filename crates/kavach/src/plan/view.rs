@@ -9,7 +9,7 @@ use crate::config::Spec;
 use crate::control::Control;
 use crate::error::{KavachError, Result};
 use crate::host::{HostFacts, PathKind};
-use crate::policy::Network;
+use crate::policy::{Links, Network};
 
 /// The guest's home.
 pub(super) const HOME: &str = "/home/guest";
@@ -71,7 +71,9 @@ pub(super) fn plan(
     identity: &Identity,
 ) -> Result<ViewPlan> {
     for (index, path) in spec.policy.filesystem.read.iter().enumerate() {
-        check_present(&format!("filesystem.read[{index}]"), path, host)?;
+        let field = format!("filesystem.read[{index}]");
+        check_present(&field, path, host)?;
+        check_links(&field, path, spec.policy.filesystem.read_links, host)?;
     }
     if !isolation.private_view {
         return Ok(self::host(isolation, host));
@@ -323,6 +325,20 @@ fn check_present(field: &str, path: &Path, host: &HostFacts) -> Result<()> {
         path: path.to_path_buf(),
         source,
     })
+}
+
+/// Whether a read path leads where its name says, where the policy insists on it.
+fn check_links(field: &str, path: &Path, links: Links, host: &HostFacts) -> Result<()> {
+    if links == Links::Follow || !host.linked.contains(path) {
+        return Ok(());
+    }
+    Err(KavachError::invalid(
+        field,
+        format!("{path:?} leads through a symbolic link"),
+        "a path without links: filesystem.read_links is \"refuse\", which merging policies of \
+         different read paths sets too",
+        "name the real path",
+    ))
 }
 
 fn show(path: PathBuf, is_dir: bool) -> MountStep {

@@ -1,10 +1,10 @@
 //! The parts of a policy.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::{Filesystem, Limits, Namespaces};
 use crate::control::{Control, Requirement};
 
 /// Everything a sandbox is asked to enforce.
@@ -45,9 +45,11 @@ impl SandboxPolicy {
     /// Whether the policy wants the control: asked for and not switched [`Requirement::Off`].
     #[must_use]
     pub fn asks_for(&self, control: Control) -> bool {
-        if self.requirement(control) == Requirement::Off {
-            return false;
-        }
+        self.requirement(control) != Requirement::Off && self.would_ask_for(control)
+    }
+
+    /// Whether the policy's values ask for the control, switched off or not.
+    pub(super) fn would_ask_for(&self, control: Control) -> bool {
         let limits = &self.limits;
         match control {
             Control::SyscallFilter => self.syscall_filter.profile.is_some(),
@@ -92,6 +94,7 @@ pub struct SyscallFilter {
 
 /// Whose filesystem the guest sees.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum View {
@@ -106,43 +109,23 @@ pub enum View {
     Private,
 }
 
-/// What the guest sees of files.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What becomes of a read path that leads through a symbolic link.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
-pub struct Filesystem {
-    /// Whose filesystem it is. Default: private.
-    pub view: View,
-    /// Whether the private root itself cannot be written; the scratch directories still can.
-    pub read_only_root: bool,
-    /// Host paths shown read-only at their own place; absolute, normalised, at most
-    /// [`MAX_READ_PATHS`](crate::policy::MAX_READ_PATHS). What lies below them is shown too.
-    pub read: Vec<PathBuf>,
-    /// Size of `/tmp`, `/var/tmp` and the home directory together, in MiB. Default 256: room
-    /// for a virtualenv (about 40), a small `cargo build` (about 100) or gcc's temporaries,
-    /// within the 512 MiB of `strict`, to which these bytes count.
-    pub tmp_mb: u64,
-    /// How many files and directories these may hold. Default 32768: a tree of node modules
-    /// fits; at about 1 KiB of kernel memory each they stay within 32 MiB.
-    pub tmp_inodes: u64,
-    /// Size of `/dev/shm`, in MiB. Default 64, as container engines have it.
-    pub shm_mb: u64,
-}
-
-impl Default for Filesystem {
-    fn default() -> Self {
-        Self {
-            view: View::Private,
-            read_only_root: false,
-            read: Vec::new(),
-            tmp_mb: 256,
-            tmp_inodes: 32_768,
-            shm_mb: 64,
-        }
-    }
+pub enum Links {
+    /// It is followed: what it leads to is shown under the path's name.
+    #[default]
+    Follow,
+    /// It is refused when the sandbox is planned. Whoever can change the host's directories
+    /// between then and the start is not kept from it.
+    Refuse,
 }
 
 /// Whether the guest reaches a network.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Network {
@@ -153,85 +136,15 @@ pub enum Network {
     On,
 }
 
-/// Which namespaces are the sandbox's own. The network namespace follows [`Network`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-#[non_exhaustive]
-pub struct Namespaces {
-    /// User ids. An ordinary user needs it for every other one.
-    pub user: bool,
-    /// Processes.
-    pub pid: bool,
-    /// Mounts.
-    pub mount: bool,
-    /// System V IPC and POSIX message queues.
-    pub ipc: bool,
-    /// Host name.
-    pub uts: bool,
-    /// Paths of control groups.
-    pub cgroup: bool,
-}
-
-impl Default for Namespaces {
-    fn default() -> Self {
-        Self {
-            user: true,
-            pid: true,
-            mount: true,
-            ipc: true,
-            uts: true,
-            cgroup: true,
-        }
-    }
-}
-
 /// What happens at the output limit.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum OnOutput {
     /// The rest is read and dropped, and the result says so. The guest is not disturbed.
     #[default]
     Truncate,
-    /// The command is stopped with
-    /// [`Termination::OutputExceeded`](crate::result::Termination::OutputExceeded).
+    /// The command is stopped, with `Termination::OutputExceeded`.
     Kill,
-}
-
-/// How much the guest may use. `None` is no limit. Core dumps are always off.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-#[non_exhaustive]
-pub struct Limits {
-    /// Memory of all processes and of the scratch directories together, in MiB.
-    pub memory_mb: Option<u64>,
-    /// CPUs' worth of time at a time: 0.5 is half of one.
-    pub cpus: Option<f64>,
-    /// CPU time in all, in milliseconds.
-    pub cpu_time_ms: Option<u64>,
-    /// Processes and threads at a time.
-    pub pids: Option<u32>,
-    /// Open files of each process.
-    pub open_files: Option<u32>,
-    /// Largest file, in MiB.
-    pub file_size_mb: Option<u64>,
-    /// Captured bytes of each output stream, in KiB. Default 1024.
-    pub output_kb: u64,
-    /// What happens past it. Default: truncate.
-    pub on_output: OnOutput,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            memory_mb: None,
-            cpus: None,
-            cpu_time_ms: None,
-            pids: None,
-            open_files: None,
-            file_size_mb: None,
-            output_kb: 1024,
-            on_output: OnOutput::Truncate,
-        }
-    }
 }

@@ -2,7 +2,8 @@
 
 use std::path::{Component, Path};
 
-use super::{SandboxPolicy, View};
+use super::SandboxPolicy;
+use super::section::{Fault, Section as _};
 use crate::control::{Control, Requirement};
 use crate::error::{KavachError, Result};
 
@@ -15,19 +16,76 @@ pub const MAX_READ_PATHS: usize = 512;
 /// Longest path that Linux takes (`PATH_MAX`, with its NUL).
 const PATH_MAX: usize = 4096;
 /// 2^40 MiB: far above any machine, far below where bytes overflow.
-const MAX_MB: u64 = 1 << 40;
+pub(super) const MAX_MB: f64 = 1_099_511_627_776.0;
+/// The kernel keeps inode numbers of a tmpfs in 32 bits.
+pub(super) const MAX_INODES: f64 = 4_294_967_296.0;
 /// The kernel's own ceiling, `PID_MAX_LIMIT` of `include/linux/threads.h`.
-const MAX_PIDS: u64 = 4_194_304;
+pub(super) const MAX_PIDS: f64 = 4_194_304.0;
 /// The kernel's default ceiling, `/proc/sys/fs/nr_open`.
-const MAX_OPEN_FILES: u64 = 1_048_576;
+pub(super) const MAX_OPEN_FILES: f64 = 1_048_576.0;
 /// Largest capture per stream: 1 GiB. Both streams are held in memory.
-const MAX_OUTPUT_KB: u64 = 1 << 20;
+pub(super) const MAX_OUTPUT_KB: f64 = 1_048_576.0;
 /// Most CPUs that a limit may name.
-const MAX_CPUS: f64 = 4096.0;
+pub(super) const MAX_CPUS: f64 = 4096.0;
 /// A year; more is no limit but a misplaced unit.
 pub(crate) const MAX_MS: u64 = 366 * 24 * 3600 * 1000;
 /// Longest policy name.
-const MAX_NAME: usize = 128;
+pub(super) const MAX_NAME: usize = 128;
+
+/// What is wrong with a value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Wrong {
+    /// What is wrong.
+    pub(crate) problem: String,
+    /// What is accepted.
+    pub(crate) required: String,
+    /// What to do.
+    pub(crate) fix: String,
+    /// The known names, where the value is a name that is not known.
+    pub(crate) known: &'static [&'static str],
+}
+
+impl Wrong {
+    pub(crate) fn new(
+        problem: impl Into<String>,
+        required: impl Into<String>,
+        fix: impl Into<String>,
+    ) -> Self {
+        Self {
+            problem: problem.into(),
+            required: required.into(),
+            fix: fix.into(),
+            known: &[],
+        }
+    }
+}
+
+impl Fault {
+    fn new(key: impl Into<String>, wrong: Wrong) -> Self {
+        Self {
+            key: key.into(),
+            wrong,
+        }
+    }
+
+    /// The fault as an error of its own.
+    fn into_error(self) -> KavachError {
+        let Wrong {
+            problem,
+            required,
+            fix,
+            known,
+        } = self.wrong;
+        if known.is_empty() {
+            return KavachError::invalid(self.key, problem, required, fix);
+        }
+        KavachError::UnknownProfile {
+            name: crate::names::shown(&problem),
+            nearest: crate::names::nearest(&problem, known.iter().copied()),
+            known: known.to_vec(),
+        }
+    }
+}
 
 /// A control that is nothing without another.
 struct Need {
@@ -61,8 +119,8 @@ const NEEDS: [Need; 7] = [
         control: Control::ReadOnlyRoot,
         asked_by: "filesystem.read_only_root = true",
         needs: Control::FilesystemView,
-        fix: "the host's own root cannot be made read-only for the guest: keep the view, or \
-              leave read_only_root out",
+        fix: "the host's own root cannot be made read-only for the guest: keep the private view, \
+              or set read_only_root = false",
     },
     Need {
         control: Control::Disk,
@@ -88,30 +146,55 @@ impl SandboxPolicy {
     /// Checks every value against its range and form. Touches no file.
     ///
     /// # Errors
-    /// [`KavachError::InvalidConfig`] with the field, what is wrong and what is accepted;
-    /// [`KavachError::UnknownProfile`] for a profile that does not exist.
+    /// The first of all faults: [`KavachError::InvalidConfig`] with the field, what is wrong and
+    /// what is accepted; [`KavachError::UnknownProfile`] for a profile that does not exist.
     pub fn validate(&self) -> Result<()> {
+        let mut faults = self.wrong_values();
+        faults.extend(self.contradictions());
+        match faults.into_iter().next() {
+            Some(fault) => Err(fault.into_error()),
+            None => Ok(()),
+        }
+    }
+
+    /// Every value that is out of its range or form by itself.
+    pub(super) fn wrong_values(&self) -> Vec<Fault> {
+        let mut faults = Vec::new();
         if self.name.len() > MAX_NAME || self.name.chars().any(char::is_control) {
-            return Err(KavachError::invalid(
+            faults.push(Fault::new(
                 "name",
-                "too long, or a control character in it",
-                format!("at most {MAX_NAME} bytes without control characters"),
-                "give the policy a short plain name",
+                Wrong::new(
+                    "too long, or a control character in it",
+                    format!("at most {MAX_NAME} bytes without control characters"),
+                    "give the policy a short plain name",
+                ),
             ));
         }
-        if let Some(profile) = &self.syscall_filter.profile {
-            check_profile(profile)?;
+        if let Some(profile) = &self.syscall_filter.profile
+            && !SYSCALL_PROFILES.contains(&profile.as_str())
+        {
+            let wrong = Wrong {
+                known: &SYSCALL_PROFILES,
+                ..Wrong::new(
+                    profile,
+                    "\"basic\", \"strict\", or \"none\" for no filter",
+                    "",
+                )
+            };
+            faults.push(Fault::new("syscall_filter.profile", wrong));
         }
-        self.validate_filesystem()?;
-        self.validate_needs()?;
-        self.validate_limits()?;
+        self.filesystem.check(&mut faults);
+        self.namespaces.check(&mut faults);
+        self.limits.check(&mut faults);
         for control in &self.accept_approximate {
             if !control.may_be_approximate() {
-                return Err(KavachError::invalid(
+                faults.push(Fault::new(
                     "accept_approximate",
-                    format!("`{control}` has no approximate mechanism"),
-                    "memory, cpu, cpu_time, pids or disk",
-                    "remove it; to go without a control, make it `preferred`",
+                    Wrong::new(
+                        format!("`{control}` has no approximate mechanism"),
+                        "memory, cpu, cpu_time, pids or disk",
+                        "remove it; to go without a control, make it `preferred`",
+                    ),
                 ));
             }
         }
@@ -121,74 +204,40 @@ impl SandboxPolicy {
             Control::AgentProtection,
         ] {
             if self.requirement(control) != Requirement::Required {
-                return Err(KavachError::invalid(
+                faults.push(Fault::new(
                     format!("requirements.{control}"),
-                    "this control cannot be given up",
-                    "`required`",
-                    "remove the line: it is required under every policy",
+                    Wrong::new(
+                        "this control cannot be given up",
+                        "`required`",
+                        "remove the line: it is required under every policy",
+                    ),
                 ));
             }
         }
-        Ok(())
+        faults
     }
 
-    fn validate_filesystem(&self) -> Result<()> {
-        let fs = &self.filesystem;
-        range("filesystem.tmp_mb", fs.tmp_mb, 1, MAX_MB)?;
-        range("filesystem.tmp_inodes", fs.tmp_inodes, 16, 1 << 32)?;
-        range("filesystem.shm_mb", fs.shm_mb, 1, MAX_MB)?;
-        if fs.view == View::Host && self.asks_for(Control::ReadOnlyRoot) {
-            return Err(KavachError::invalid(
-                "filesystem.read_only_root",
-                "the host's own root cannot be made read-only for the guest",
-                "filesystem.view = \"private\"",
-                "use the private view, or leave read_only_root out",
-            ));
-        }
-        if fs.read.len() > MAX_READ_PATHS {
-            return Err(KavachError::invalid(
-                "filesystem.read",
-                format!("{} paths", fs.read.len()),
-                format!("at most {MAX_READ_PATHS}"),
-                "name a directory above them",
-            ));
-        }
-        let mut seen = std::collections::BTreeSet::new();
-        for (index, path) in fs.read.iter().enumerate() {
-            let field = format!("filesystem.read[{index}]");
-            check_path(&field, path)?;
-            check_showable(&field, path)?;
-            if !seen.insert(path) {
-                return Err(KavachError::invalid(
-                    field,
-                    format!("{path:?} is named twice"),
-                    "each path once",
-                    "remove one of the two",
-                ));
-            }
-        }
-        Ok(())
-    }
-
-    /// Refuses a control that is asked for and needs another that is not.
+    /// Controls that are asked for and need another that is not.
     ///
     /// Without this check a plan could only leave out what cannot be built, and a private view
     /// without mounts of its own is the host's: silence would turn one line of a policy,
     /// `requirements.pid_namespace = "off"`, into a guest that sees every file.
-    fn validate_needs(&self) -> Result<()> {
+    pub(super) fn contradictions(&self) -> Vec<Fault> {
+        let mut faults: Vec<Fault> = Vec::new();
         for need in &NEEDS {
             if !self.asks_for(need.control) || self.asks_for(need.needs) {
                 continue;
             }
-            let (field, value) = self.switched_off(need.needs);
-            return Err(KavachError::invalid(
-                field,
-                format!("{value}, with {}", need.asked_by),
-                "both, or neither",
-                need.fix,
-            ));
+            let (key, value) = self.switched_off(need.needs);
+            // One line may be missed by several controls: the first says enough.
+            if faults.iter().any(|fault| fault.key == key) {
+                continue;
+            }
+            let problem = format!("{value}, with {}", need.asked_by);
+            let wrong = Wrong::new(problem, "both, or neither", need.fix);
+            faults.push(Fault::new(key, wrong));
         }
-        Ok(())
+        faults
     }
 
     /// The field that keeps a control from being asked for, and its value.
@@ -203,57 +252,22 @@ impl SandboxPolicy {
             other => (other.to_string(), "not asked for"),
         }
     }
-
-    fn validate_limits(&self) -> Result<()> {
-        let limits = &self.limits;
-        optional_range("limits.memory_mb", limits.memory_mb, 1, MAX_MB)?;
-        optional_range("limits.cpu_time_ms", limits.cpu_time_ms, 1, MAX_MS)?;
-        optional_range("limits.pids", limits.pids.map(u64::from), 1, MAX_PIDS)?;
-        // Below eight, a dynamic loader cannot even start a program.
-        optional_range(
-            "limits.open_files",
-            limits.open_files.map(u64::from),
-            8,
-            MAX_OPEN_FILES,
-        )?;
-        optional_range("limits.file_size_mb", limits.file_size_mb, 1, MAX_MB)?;
-        range("limits.output_kb", limits.output_kb, 1, MAX_OUTPUT_KB)?;
-        if let Some(cpus) = limits.cpus {
-            // Written so that NaN fails too. 0.01 is the kernel's least quota (1 ms of 100 ms).
-            if !(0.01..=MAX_CPUS).contains(&cpus) {
-                return Err(KavachError::invalid(
-                    "limits.cpus",
-                    cpus.to_string(),
-                    format!("0.01 to {MAX_CPUS}"),
-                    "give a number of CPUs, for instance 0.5 or 2.0",
-                ));
-            }
-        }
-        Ok(())
-    }
 }
 
-/// Whether a profile of this name exists.
-fn check_profile(name: &str) -> Result<()> {
-    if SYSCALL_PROFILES.contains(&name) {
-        return Ok(());
-    }
-    Err(KavachError::UnknownProfile {
-        name: crate::names::shown(name),
-        nearest: crate::names::nearest(name, SYSCALL_PROFILES),
-        known: SYSCALL_PROFILES.to_vec(),
-    })
-}
-
-/// Whether a path is absolute, normalised, of a sane length and without control characters.
-pub(crate) fn check_path(field: &str, path: &Path) -> Result<()> {
+/// What is wrong with a path that is not absolute, normalised, of a sane length and without
+/// control characters.
+fn path_form(path: &Path) -> Option<Wrong> {
     let bytes = path.as_os_str().as_encoded_bytes();
+    let mut fix = "write the path out in full";
     let problem = if bytes.is_empty() {
         "an empty path"
     } else if bytes.len() >= PATH_MAX {
         "longer than the kernel's 4095 bytes"
     } else if bytes.iter().any(|b| *b < 0x20 || *b == 0x7f) {
         "a NUL, newline or other control character in it"
+    } else if bytes.starts_with(b"~") || bytes.starts_with(b"$") {
+        fix = "write the path out in full: nothing is filled in for `~` and `$HOME`";
+        "not absolute"
     } else if !path.is_absolute() {
         "not absolute"
     } else if path.components().any(|c| matches!(c, Component::ParentDir)) {
@@ -261,16 +275,41 @@ pub(crate) fn check_path(field: &str, path: &Path) -> Result<()> {
     } else if !is_normal(bytes) {
         "`//`, `/.` or a `/` at its end"
     } else {
-        return Ok(());
+        return None;
     };
-    Err(KavachError::invalid(
-        field,
-        format!(
-            "{:?}: {problem}",
-            crate::names::shown(&path.to_string_lossy())
-        ),
+    let shown = crate::names::shown(&path.to_string_lossy());
+    Some(Wrong::new(
+        format!("{shown:?}: {problem}"),
         "an absolute path without `..`, `.`, empty parts and control characters",
-        "write the path out in full",
+        fix,
+    ))
+}
+
+/// Whether a path is absolute, normalised, of a sane length and without control characters.
+pub(crate) fn check_path(field: &str, path: &Path) -> Result<()> {
+    path_form(path).map_or(Ok(()), |wrong| Err(Fault::new(field, wrong).into_error()))
+}
+
+/// What is wrong with a host path that is to be shown inside at its own place.
+pub(super) fn check_shown_path(path: &Path) -> Option<Wrong> {
+    if let Some(wrong) = path_form(path) {
+        return Some(wrong);
+    }
+    let own = ["/proc", "/dev"]
+        .into_iter()
+        .any(|own| path.starts_with(own));
+    if path != Path::new("/") && !own {
+        return None;
+    }
+    let problem = if own {
+        "the sandbox has a /proc and /dev of its own; the host's would undo it"
+    } else {
+        "the whole host filesystem, secrets included"
+    };
+    Some(Wrong::new(
+        format!("{path:?}: {problem}"),
+        "a path below /, outside /proc and /dev",
+        "name the directories that are needed, or use the host view of `minimal`",
     ))
 }
 
@@ -281,31 +320,6 @@ fn is_normal(bytes: &[u8]) -> bool {
             rest.split(|b| *b == b'/')
                 .all(|p| !p.is_empty() && p != b".")
         })
-}
-
-/// Whether a host path may be shown inside at its own place.
-fn check_showable(field: &str, path: &Path) -> Result<()> {
-    let own = ["/proc", "/dev"]
-        .into_iter()
-        .any(|own| path.starts_with(own));
-    if path != Path::new("/") && !own {
-        return Ok(());
-    }
-    let problem = if own {
-        "the sandbox has a /proc and /dev of its own; the host's would undo it"
-    } else {
-        "the whole host filesystem, secrets included"
-    };
-    Err(KavachError::invalid(
-        field,
-        format!("{path:?}: {problem}"),
-        "a path below /, outside /proc and /dev",
-        "name the directories that are needed, or use the host view of `minimal`",
-    ))
-}
-
-fn optional_range(field: &str, value: Option<u64>, least: u64, most: u64) -> Result<()> {
-    value.map_or(Ok(()), |value| range(field, value, least, most))
 }
 
 /// Whether `value` lies in `least..=most`.

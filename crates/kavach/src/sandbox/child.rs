@@ -1,68 +1,89 @@
 //! A command that runs while its caller does something else.
 
-use std::io;
 use std::os::fd::OwnedFd;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::unix::pipe::{Receiver, Sender};
 use tokio::sync::watch;
 
 use super::core::on_supervisor;
+use super::stdio::{HostEnds, pipe_failed};
+use super::streams::{ChildStdin, ChildStream, Input, Output, Typist};
 use crate::backend::Guest;
+use crate::command::PtySize;
 use crate::error::{KavachError, Result};
 use crate::result::ExecResult;
+use crate::supervise::Master;
 
 const SIGTERM: i32 = 15;
 
 /// The caller's ends.
 #[derive(Debug)]
 pub(super) struct Streams {
-    pub(super) stdin: Option<OwnedFd>,
-    pub(super) stdout: OwnedFd,
-    pub(super) stderr: OwnedFd,
+    pub(super) pipes: HostEnds,
+    pub(super) terminal: Option<OwnedFd>,
+    /// Whether the caller wants to type.
+    pub(super) types: bool,
 }
 
 type Outcome = watch::Receiver<Option<Result<ExecResult>>>;
 
 /// A started command. Dropping the handle lets the command go on; it ends with the sandbox at the
 /// latest. Closing its output by dropping the streams is seen by the command as a closed pipe.
+///
+/// The handle and the streams of a command that was given a terminal
+/// ([`Command::pty`](crate::Command::pty)) are all ends of that one terminal: when the last of them
+/// is dropped it hangs up, which ends most programs (SIGHUP).
 #[derive(Debug)]
 pub struct Child {
-    /// Where the command reads; dropping it is the end of its input. `None` unless it was asked
-    /// for with [`Command::stdin_piped`](crate::Command::stdin_piped).
+    /// Where the command reads; dropping it is the end of its input (on a terminal, the
+    /// end-of-file character is typed). `None` unless it was asked for with
+    /// [`Command::stdin_piped`](crate::Command::stdin_piped).
     pub stdin: Option<ChildStdin>,
     /// What the command writes. Take it and read it: a command blocks when nobody reads.
     pub stdout: Option<ChildStream>,
-    /// Its errors, likewise.
+    /// Its errors, likewise. `None` where they go to its terminal.
     pub stderr: Option<ChildStream>,
     guest: Arc<dyn Guest>,
+    terminal: Option<Master>,
     outcome: Outcome,
     cancel: Option<watch::Sender<bool>>,
 }
 
 impl Child {
     pub(super) fn new(guest: Arc<dyn Guest>, streams: Streams, outcome: Outcome) -> Result<Self> {
-        let failed = |source| KavachError::HostIo {
-            op: "open the streams of a command".into(),
-            path: "pipe(2)".into(),
-            source,
+        let Streams {
+            pipes,
+            terminal,
+            types,
+        } = streams;
+        let terminal = terminal.map(Master::new).transpose().map_err(pipe_failed)?;
+        let reading = |pipe: Option<OwnedFd>| {
+            let pipe = pipe.map(Receiver::from_owned_fd).transpose();
+            pipe.map(|pipe| pipe.map(|pipe| ChildStream(Output::Pipe(pipe))))
+                .map_err(pipe_failed)
         };
-        let stdin = streams
-            .stdin
-            .map(Sender::from_owned_fd)
-            .transpose()
-            .map_err(failed)?;
-        let stdout = Receiver::from_owned_fd(streams.stdout).map_err(failed)?;
-        let stderr = Receiver::from_owned_fd(streams.stderr).map_err(failed)?;
+        let (stdin, stdout) = match &terminal {
+            Some(master) => (
+                types.then(|| ChildStdin(Input::Terminal(Typist::new(master.clone())))),
+                Some(ChildStream(Output::Terminal(master.clone()))),
+            ),
+            None => {
+                let stdin = pipes.stdin.map(Sender::from_owned_fd).transpose();
+                let stdin = stdin.map_err(pipe_failed)?;
+                (
+                    stdin.map(|pipe| ChildStdin(Input::Pipe(pipe))),
+                    reading(pipes.stdout)?,
+                )
+            }
+        };
         Ok(Self {
-            stdin: stdin.map(|pipe| ChildStdin { pipe }),
-            stdout: Some(ChildStream { pipe: stdout }),
-            stderr: Some(ChildStream { pipe: stderr }),
+            stdin,
+            stdout,
+            stderr: reading(pipes.stderr)?,
             guest,
+            terminal,
             outcome,
             cancel: None,
         })
@@ -112,6 +133,26 @@ impl Child {
         .await
     }
 
+    /// Changes the size of the command's terminal; the job in its foreground gets SIGWINCH.
+    ///
+    /// # Errors
+    /// [`KavachError::InvalidConfig`]: the command has no terminal.
+    pub fn resize(&self, size: PtySize) -> Result<()> {
+        let Some(terminal) = &self.terminal else {
+            return Err(KavachError::invalid(
+                "pty",
+                "the command has no terminal",
+                "a command that was given one",
+                "start it with `Command::pty`",
+            ));
+        };
+        terminal.resize(size).map_err(|source| KavachError::HostIo {
+            op: "resize a terminal".into(),
+            path: "/dev/ptmx".into(),
+            source,
+        })
+    }
+
     /// Ends the command with everything it started: SIGTERM to its process group, and SIGKILL to
     /// what is left after `grace`; at once with a grace of zero.
     ///
@@ -138,44 +179,4 @@ fn ended(outcome: Option<Result<ExecResult>>) -> Result<ExecResult> {
     outcome.unwrap_or(Err(KavachError::SandboxGone {
         act: "wait for a command",
     }))
-}
-
-/// The writing end of a command's standard input.
-#[derive(Debug)]
-pub struct ChildStdin {
-    pipe: Sender,
-}
-
-/// The reading end of a command's standard output or error.
-#[derive(Debug)]
-pub struct ChildStream {
-    pipe: Receiver,
-}
-
-impl AsyncRead for ChildStream {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.pipe).poll_read(cx, buf)
-    }
-}
-
-impl AsyncWrite for ChildStdin {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.pipe).poll_write(cx, buf)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.pipe).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.pipe).poll_shutdown(cx)
-    }
 }

@@ -21,6 +21,9 @@ use crate::supervise::PauseClock;
 use crate::supervisor::supervisor;
 
 const SIGTERM: i32 = 15;
+const SIGKILL: i32 = 9;
+/// How long killed processes may take to be gone.
+const KILL_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Everything fixed at the creation of a sandbox.
 #[derive(Debug)]
@@ -250,6 +253,20 @@ impl Core {
         }
         self.set_state(to);
         Ok(Changed { from, done: Ok(()) })
+    }
+
+    /// Kills every guest process; the sandbox goes on.
+    pub(super) async fn end_processes(&self) -> Result<()> {
+        let act = "end its processes";
+        // Nothing is started meanwhile.
+        let _turn = self.turn.write().await;
+        match self.state() {
+            SandboxState::Running => {}
+            state => return Err(KavachError::NotRunning { state, act }),
+        }
+        tokio::time::timeout(KILL_PATIENCE, self.instance().drain(SIGKILL))
+            .await
+            .unwrap_or(Err(KavachError::SandboxGone { act }))
     }
 
     async fn stop_after(&self, grace: Duration) -> Result<Changed> {

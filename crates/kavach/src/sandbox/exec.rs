@@ -6,13 +6,12 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::pipe::{PipeFlags, pipe_with};
-use tokio::net::unix::pipe::Receiver;
 use tokio::sync::watch;
 use zeroize::Zeroizing;
 
 use super::child::{Child, Streams};
 use super::core::{Core, on_supervisor};
+use super::stdio::{GuestEnds, pipe_failed, pipes, sources, type_in};
 use crate::audit::AuditKind;
 use crate::backend::{Guest, Launch};
 use crate::command::{Command, Stdin, set_env};
@@ -21,7 +20,7 @@ use crate::lifecycle::SandboxState;
 use crate::plan::Resource;
 use crate::policy::OnOutput;
 use crate::result::{ExecResult, Termination};
-use crate::supervise::{Captured, Finished, Watched, capture, feed, started, watch};
+use crate::supervise::{Captured, Finished, Master, Source, Watched, capture, started, watch};
 
 /// Kills the command when the caller no longer waits for it.
 #[derive(Debug)]
@@ -50,6 +49,12 @@ fn admit(core: &Core, command: &Command) -> Result<u64> {
         return Err(KavachError::SecretUndeliverable {
             name: "the secret for standard input".into(),
             reason: "the command has an input of its own".into(),
+        });
+    }
+    if command.get_pty().is_some() && core.spec().injections().stdin.is_some() {
+        return Err(KavachError::SecretUndeliverable {
+            name: "the secret for standard input".into(),
+            reason: "the command's input is a terminal, which shows what is typed".into(),
         });
     }
     let exec = core.next_exec();
@@ -129,15 +134,13 @@ async fn run(
     command: Command,
     cancelled: watch::Receiver<bool>,
 ) -> Result<ExecResult> {
-    let (stdin, _) = input(core, command.get_stdin())?;
-    let (stdout, out) = output()?;
-    let (stderr, err) = output()?;
+    let (guest_ends, host_ends) = pipes(core, &command)?;
     let limit = core.plan().output_limit_bytes;
     let (ended, end) = watch::channel(false);
     let (over, too_much) = watch::channel(false);
     let mut w = watched(core, &command, too_much, cancelled);
-    let guest = match launch(core, &command, [stdin, stdout, stderr], &mut w).await? {
-        Ok(guest) => guest,
+    let (guest, terminal) = match launch(core, &command, guest_ends, &mut w).await? {
+        Ok(launched) => launched,
         Err(termination) => {
             let elapsed = w.clock.elapsed();
             return Ok(ExecResult::new(
@@ -148,15 +151,33 @@ async fn run(
             ));
         }
     };
-    let out = tokio::spawn(capture(out, limit, end.clone(), over.clone()));
-    let err = tokio::spawn(capture(err, limit, end, over.clone()));
+    let (out, err) = match sources(host_ends, terminal, &command, &end) {
+        Ok(sources) => sources,
+        Err(e) => {
+            // Nobody would take its output or hold it to its limits.
+            let _ = guest.kill().await;
+            return Err(e);
+        }
+    };
+    let captured = |from: Source| tokio::spawn(capture(from, limit, end.clone(), over.clone()));
+    let (out, err) = (out.map(captured), err.map(captured));
     let finished = watch(&*guest, w, || core.end_of_a_command()).await;
     ended.send_replace(true);
     let (out, err) = (taken(out).await?, taken(err).await?);
+    release_later(guest);
     Ok(result(finished?, out, err))
 }
 
-async fn taken(task: tokio::task::JoinHandle<Captured>) -> Result<Captured> {
+/// Gives back what the command had for itself, while its caller already has the result. The end
+/// of the sandbox does not wait for it: it removes all there is.
+fn release_later(guest: Arc<dyn Guest>) {
+    tokio::spawn(async move { guest.release().await });
+}
+
+async fn taken(task: Option<tokio::task::JoinHandle<Captured>>) -> Result<Captured> {
+    let Some(task) = task else {
+        return Ok(Captured::default());
+    };
     task.await.map_err(|_| KavachError::SandboxGone {
         act: "read its output",
     })
@@ -207,13 +228,14 @@ fn watched(
     }
 }
 
-/// A guest, or what ended the command before its program ran.
-type Launched = std::result::Result<Arc<dyn Guest>, Termination>;
+/// A guest and the controlling end of its terminal, or what ended the command before its program
+/// ran.
+type Launched = std::result::Result<(Arc<dyn Guest>, Option<OwnedFd>), Termination>;
 
 async fn launch(
     core: &Core,
     command: &Command,
-    stdio: [OwnedFd; 3],
+    stdio: GuestEnds,
     w: &mut Watched,
 ) -> Result<Launched> {
     let (extra, secret_env) = core.secrets().give(core.spec()).map_err(pipe_failed)?;
@@ -240,43 +262,32 @@ async fn launch(
         .get_cwd()
         .unwrap_or(&core.plan().identity.cwd)
         .to_owned();
-    let mut fds: Vec<(OwnedFd, u32)> = stdio.into_iter().zip(0..).collect();
-    fds.extend(extra);
-    let launch = Launch::new(command.get_argv().to_vec(), vars, cwd, fds);
     // The turn is given back before the launch: a launch that hangs must keep nobody from pausing
     // or ending the sandbox. One that comes after a pause has begun waits in the frozen group.
     drop(core.running("run a command").await?);
-    match started(core.instance().launch(launch), w).await {
-        Err(KavachError::AgentDied { .. }) => core.end_of_a_command().map(Err),
-        launched => launched,
-    }
-}
-
-/// The guest's end of standard input, and the caller's if there is one.
-fn input(core: &Core, stdin: &Stdin) -> Result<(OwnedFd, Option<OwnedFd>)> {
-    let secret = core.spec().injections().stdin.as_ref();
-    let bytes = match (stdin, secret) {
-        (Stdin::Piped, _) => {
-            let (read, write) = pipe_with(PipeFlags::CLOEXEC).map_err(pipe_failed)?;
-            return Ok((read, Some(write)));
-        }
-        (Stdin::Bytes(bytes), _) => Zeroizing::new(bytes.clone()),
-        (Stdin::Empty, Some(secret)) => secret.clone(),
-        (Stdin::Empty, None) => Zeroizing::default(),
+    // The end of the sandbox meanwhile may be the command's own.
+    let ended_by = |e| match e {
+        KavachError::AgentDied { .. } => core.end_of_a_command(),
+        e => Err(e),
     };
-    Ok((feed(bytes).map_err(pipe_failed)?, None))
-}
-
-fn output() -> Result<(OwnedFd, Receiver)> {
-    let (read, write) = pipe_with(PipeFlags::CLOEXEC).map_err(pipe_failed)?;
-    Ok((write, Receiver::from_owned_fd(read).map_err(pipe_failed)?))
-}
-
-fn pipe_failed(source: impl Into<io::Error>) -> KavachError {
-    KavachError::HostIo {
-        op: "make the streams of a command".into(),
-        path: "pipe(2)".into(),
-        source: source.into(),
+    let terminal = match command.get_pty() {
+        None => None,
+        Some(size) => match started(core.instance().terminals()?.open(size), w).await {
+            Ok(Ok(terminal)) => Some(terminal),
+            Ok(Err(termination)) => return Ok(Err(termination)),
+            Err(e) => return ended_by(e).map(Err),
+        },
+    };
+    let (master, slave) = terminal.map(|t| (t.master, t.slave)).unzip();
+    let mut fds = stdio.numbered(slave.as_ref())?;
+    fds.extend(extra);
+    let mut launch = Launch::new(command.get_argv().to_vec(), vars, cwd, fds);
+    launch.terminal = slave.is_some();
+    // From here on the command alone has it: its end is the terminal's.
+    drop(slave);
+    match started(core.instance().launch(launch), w).await {
+        Ok(launched) => Ok(launched.map(|guest| (guest, master))),
+        Err(e) => ended_by(e).map(Err),
     }
 }
 
@@ -301,13 +312,20 @@ pub(super) async fn spawn(core: &Arc<Core>, command: Command) -> Result<Child> {
             }
         };
         let (done, finished) = watch::channel(None);
+        let (ended, end) = watch::channel(false);
         let watching = guest.clone();
         tokio::spawn(async move {
             let finished = watch(&*watching, w, || on.end_of_a_command()).await;
+            ended.send_replace(true);
             let result = finished.map(|f| result(f, Captured::default(), Captured::default()));
             report(&on, exec, &result).await;
             done.send_replace(Some(result));
+            watching.release().await;
         });
+        if let Some(terminal) = &streams.terminal {
+            let own = terminal.try_clone().and_then(Master::new);
+            type_in(own.map_err(pipe_failed)?, command.get_stdin(), end);
+        }
         Ok((guest, streams, finished))
     });
     let (guest, streams, finished) = started.await?;
@@ -321,12 +339,9 @@ async fn launch_streaming(
     command: &Command,
     w: &mut Watched,
 ) -> Result<(Arc<dyn Guest>, Streams)> {
-    let (stdin, to_stdin) = input(core, command.get_stdin())?;
-    let pipe = || pipe_with(PipeFlags::CLOEXEC).map_err(pipe_failed);
-    let (stdout, out) = pipe()?;
-    let (stderr, err) = pipe()?;
-    let launched = launch(core, command, [stdin, out, err], w).await?;
-    let guest = launched.map_err(|termination| match termination {
+    let (guest_ends, host_ends) = pipes(core, command)?;
+    let launched = launch(core, command, guest_ends, w).await?;
+    let (guest, terminal) = launched.map_err(|termination| match termination {
         // By the end of the sandbox, or by a caller who no longer waits for this answer.
         Termination::Killed => KavachError::NotRunning {
             state: SandboxState::Stopped,
@@ -339,12 +354,11 @@ async fn launch_streaming(
             fix: Some("another process of the sandbox may have stopped it".into()),
         },
     })?;
-    Ok((
-        guest,
-        Streams {
-            stdin: to_stdin,
-            stdout,
-            stderr,
-        },
-    ))
+    let types = matches!(command.get_stdin(), Stdin::Piped);
+    let streams = Streams {
+        pipes: host_ends,
+        terminal,
+        types,
+    };
+    Ok((guest, streams))
 }

@@ -5,11 +5,14 @@ mod core;
 mod exec;
 mod inject;
 mod start;
+mod stdio;
+mod streams;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use child::{Child, ChildStdin, ChildStream};
+pub use child::Child;
+pub use streams::{ChildStdin, ChildStream};
 
 use self::core::Core;
 use crate::audit::AuditKind;
@@ -136,6 +139,23 @@ impl Sandbox {
     #[must_use]
     pub fn strength(&self) -> StrengthScore {
         self.core.strength()
+    }
+
+    /// Asks and tells the hooks of something that happens to this sandbox.
+    pub(crate) fn announce(&self, kind: AuditKind) -> Result<()> {
+        self.core.audit().before(kind.clone())?;
+        self.core.audit().after(kind);
+        Ok(())
+    }
+
+    /// Kills every process in it and waits until none is left; its files stay.
+    pub(crate) async fn end_processes(&self) -> Result<()> {
+        let core = self.core.clone();
+        core::on_supervisor(
+            "end its processes",
+            async move { core.end_processes().await },
+        )
+        .await
     }
 
     /// What was planned.

@@ -17,9 +17,14 @@ use crate::scoring::{self, Circumstances, StrengthScore};
 use crate::supervisor::supervisor;
 
 pub(super) async fn create(config: SandboxConfig) -> Result<Sandbox> {
+    // What stood in the way may be gone at the next try.
+    build(config).await.inspect_err(|_| Host::forget())
+}
+
+async fn build(config: SandboxConfig) -> Result<Sandbox> {
     static SEQ: AtomicU64 = AtomicU64::new(0);
     let spec = config.validate()?;
-    let host = Host::look();
+    let host = Host::recent();
     let facts = host.facts.clone().looking_at(spec.host_paths());
     let mut plan = plan(&spec, &facts)?;
     let secrets = Secrets::prepare(&config, &spec, &mut plan)?;

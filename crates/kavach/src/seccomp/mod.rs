@@ -48,6 +48,7 @@
 
 mod abi;
 mod assemble;
+mod compare;
 mod compile;
 #[cfg(test)]
 mod interpret;
@@ -57,6 +58,7 @@ mod program;
 #[cfg(test)]
 mod tests;
 
+pub use compare::{Witness, allowed_beyond};
 pub use compile::{CompileError, compile};
 pub use profile::{
     Action, Condition, Decision, Given, Group, Options, Profile, Rule, SyscallData, Test,

@@ -4,10 +4,12 @@ use std::io;
 use std::os::fd::OwnedFd;
 
 use rustix::pipe::{PipeFlags, pipe_with};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncWriteExt, ReadBuf};
 use tokio::net::unix::pipe::{Receiver, Sender};
 use tokio::sync::watch;
 use zeroize::Zeroizing;
+
+use super::terminal::Master;
 
 /// Bytes per read. Output past the limit is read all the same, so that the guest never blocks on
 /// a full pipe.
@@ -23,10 +25,48 @@ pub(crate) struct Captured {
     pub(crate) truncated: bool,
 }
 
-/// Reads a pipe until its end or, once `ended` is true, until it is empty. At most `limit` bytes
+/// Where output comes from.
+#[derive(Debug)]
+pub(crate) enum Source {
+    /// A pipe of one stream.
+    Pipe(Receiver),
+    /// A terminal.
+    Terminal(Master),
+}
+
+impl Source {
+    /// The next bytes; none at the end. Cancel safe.
+    async fn read(&self, buf: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Source::Pipe(pipe) => loop {
+                pipe.readable().await?;
+                match pipe.try_read(buf) {
+                    Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+                    read => return read,
+                }
+            },
+            Source::Terminal(master) => {
+                let mut buf = ReadBuf::new(buf);
+                std::future::poll_fn(|cx| master.poll_read(cx, &mut buf)).await?;
+                Ok(buf.filled().len())
+            }
+        }
+    }
+
+    /// What is there now. The kernel is asked, not `try_read`: that answers from what the reactor
+    /// has seen so far, and the news of the command's end may overtake the news of its output.
+    fn read_now(&self, buf: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Source::Pipe(pipe) => Ok(rustix::io::read(pipe, buf)?),
+            Source::Terminal(master) => master.read_now(buf),
+        }
+    }
+}
+
+/// Reads a source until its end or, once `ended` is true, until it is empty. At most `limit` bytes
 /// are kept; `over` is told when more came.
 pub(crate) async fn capture(
-    from: Receiver,
+    from: Source,
     limit: u64,
     mut ended: watch::Receiver<bool>,
     over: watch::Sender<bool>,
@@ -47,9 +87,7 @@ pub(crate) async fn capture(
         let draining = *ended.borrow_and_update();
         if draining {
             let mut left = MOST_LEFT;
-            // The kernel is asked, not `try_read`: that answers from what the reactor has seen
-            // so far, and the news of the command's end may overtake the news of its output.
-            while let Ok(n @ 1..) = rustix::io::read(&from, chunk.as_mut_slice()) {
+            while let Ok(n @ 1..) = from.read_now(&mut chunk) {
                 take(chunk.get(..n).unwrap_or(&[]));
                 left = left.saturating_sub(n);
                 if left == 0 {
@@ -59,17 +97,10 @@ pub(crate) async fn capture(
             return kept;
         }
         tokio::select! {
-            ready = from.readable() => {
-                if ready.is_err() {
-                    return kept;
-                }
-                match from.try_read(&mut chunk) {
-                    Ok(0) => return kept,
-                    Ok(n) => take(chunk.get(..n).unwrap_or(&[])),
-                    Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
-                    Err(_) => return kept,
-                }
-            }
+            read = from.read(&mut chunk) => match read {
+                Ok(n @ 1..) => take(chunk.get(..n).unwrap_or(&[])),
+                Ok(0) | Err(_) => return kept,
+            },
             changed = ended.changed() => {
                 if changed.is_err() {
                     return kept;
@@ -99,7 +130,7 @@ mod tests {
     #[tokio::test]
     async fn output_is_kept_although_the_end_is_known_first() {
         let (read, write) = pipe_with(PipeFlags::CLOEXEC).unwrap();
-        let from = Receiver::from_owned_fd(read).unwrap();
+        let from = Source::Pipe(Receiver::from_owned_fd(read).unwrap());
         rustix::io::write(&write, b"last words").unwrap();
         // The reactor has had no turn since the write, and the writer lives on.
         let (_ended, ended) = watch::channel(true);

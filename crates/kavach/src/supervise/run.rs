@@ -50,6 +50,11 @@ pub(crate) async fn watch(
         Cause::Ended(Ok(end)) => guest.breach(false).unwrap_or_else(|| meaning(end, &w)),
         Cause::Ended(Err(_)) => died()?,
         Cause::Limit(termination) => {
+            // What has held it until now is an event too, and cannot be seen after the kill; a
+            // crowd that keeps the host busy may not have been counted once before.
+            if termination != Termination::OutOfMemory {
+                let _ = guest.breach(true);
+            }
             if let Err(e) = guest.kill().await {
                 tracing::warn!(error = %e, "a command was not killed at once");
             }
@@ -65,7 +70,6 @@ pub(crate) async fn watch(
         usage: guest.usage(),
         limit_events: guest.limit_events(),
     };
-    guest.release().await;
     Ok(finished)
 }
 
@@ -144,5 +148,86 @@ fn meaning(end: GuestEnd, w: &Watched) -> Termination {
         GuestEnd::Signaled(SIGXCPU) if w.cpu_by_rlimit => Termination::CpuExceeded,
         GuestEnd::Signaled(SIGXFSZ) if w.file_size => Termination::DiskExceeded,
         GuestEnd::Signaled(signal) => Termination::Signaled(signal),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::super::clock::PauseClock;
+    use super::*;
+    use crate::backend::Act;
+    use crate::control::Control;
+
+    /// Ends when it is killed, and was too many from the start: whoever looks sees it.
+    #[derive(Debug, Default)]
+    struct Crowd {
+        killed: AtomicBool,
+        seen: AtomicBool,
+    }
+
+    impl Guest for Crowd {
+        fn wait(&self) -> Act<'_, Result<GuestEnd>> {
+            Box::pin(async {
+                while !self.killed.load(Ordering::Relaxed) {
+                    tokio::task::yield_now().await;
+                }
+                Ok(GuestEnd::Signaled(9))
+            })
+        }
+
+        fn signal(&self, _: i32) -> Act<'_, Result<()>> {
+            Box::pin(async { Ok(()) })
+        }
+
+        fn kill(&self) -> Act<'_, Result<()>> {
+            self.killed.store(true, Ordering::Relaxed);
+            Box::pin(async { Ok(()) })
+        }
+
+        fn watch_interval(&self) -> Option<Duration> {
+            Some(Duration::from_secs(3600))
+        }
+
+        fn breach(&self, _: bool) -> Option<Termination> {
+            let there = !self.killed.load(Ordering::Relaxed);
+            self.seen.fetch_or(there, Ordering::Relaxed);
+            None
+        }
+
+        fn usage(&self) -> Usage {
+            Usage::default()
+        }
+
+        fn limit_events(&self) -> Vec<LimitEvent> {
+            let seen = self.seen.load(Ordering::Relaxed);
+            let event = || LimitEvent::new(Control::Pids, 1, "full");
+            seen.then(event).into_iter().collect()
+        }
+
+        fn release(&self) -> Act<'_, ()> {
+            Box::pin(async {})
+        }
+    }
+
+    #[tokio::test]
+    async fn what_held_a_command_is_told_though_nobody_looked_before_its_end() {
+        let clock = PauseClock::new();
+        let (_output, too_much_output) = watch::channel(false);
+        let (_cancel, cancelled) = watch::channel(false);
+        let watched = Watched {
+            clock: clock.start(),
+            wall: Some(Duration::ZERO),
+            too_much_output,
+            cancelled,
+            cpu_by_rlimit: false,
+            file_size: false,
+        };
+        let finished = watch(&Crowd::default(), watched, || Ok(Termination::Killed))
+            .await
+            .unwrap();
+        assert_eq!(finished.termination, Termination::TimedOut);
+        assert_eq!(finished.limit_events.len(), 1);
     }
 }

@@ -69,6 +69,7 @@ struct Case {
     who: Who,
     needs: Option<Needs>,
     toolchain: bool,
+    shared_mounts: bool,
     body: Arc<dyn Fn() + Send + Sync>,
 }
 
@@ -132,6 +133,7 @@ impl Suite {
                     who,
                     needs: Some(Arc::new(move || needs(who))),
                     toolchain: false,
+                    shared_mounts: false,
                     body: Arc::new(move || body(setting)),
                 });
             }
@@ -144,6 +146,14 @@ impl Suite {
         let from = self.cases.len() - count;
         for case in &mut self.cases[from..] {
             case.toolchain = true;
+        }
+    }
+
+    /// Runs the trials just added where every mount is shared with others, as systemd has it.
+    pub(crate) fn with_shared_mounts(&mut self, count: usize) {
+        let from = self.cases.len() - count;
+        for case in &mut self.cases[from..] {
+            case.shared_mounts = true;
         }
     }
 
@@ -259,10 +269,12 @@ impl Shared {
     fn trial(self: &Arc<Self>, case: Case, list: bool) -> Trial {
         let missing = if case.who != Who::User && !self.root {
             Some("needs root: run the tests as root".to_owned())
+        } else if case.shared_mounts && !self.root {
+            Some("needs root, to share the mounts: run the tests as root".to_owned())
         } else if list {
             None
         } else if case.who == Who::Delegated
-            && let Err(missing) = delegate::places()
+            && let Some(missing) = delegate::missing()
         {
             Some(missing)
         } else {
@@ -274,13 +286,13 @@ impl Shared {
             skip(&case.name, missing);
         }
         let shared = self.clone();
-        let (name, who, toolchain) = (case.name.clone(), case.who, case.toolchain);
-        Trial::test(case.name, move || shared.run(&name, who, toolchain))
-            .with_ignored_flag(missing.is_some())
+        let name = case.name.clone();
+        Trial::test(name, move || shared.run(&case)).with_ignored_flag(missing.is_some())
     }
 
     /// Runs a trial in a process of its own.
-    fn run(&self, name: &str, who: Who, toolchain: bool) -> Result<(), Failed> {
+    fn run(&self, case: &Case) -> Result<(), Failed> {
+        let (name, who, toolchain) = (&case.name, case.who, case.toolchain);
         let delegated = match who {
             Who::Delegated => Some(Delegated::new(USER)?),
             _ => None,
@@ -310,6 +322,12 @@ impl Shared {
             Who::User if self.root => as_user(),
             _ => Command::new("env"),
         };
+        if case.shared_mounts {
+            let mut shared = Command::new("unshare");
+            shared.args(["--mount", "--propagation", "shared"]);
+            shared.arg(command.get_program()).args(command.get_args());
+            command = shared;
+        }
         let home = match who {
             Who::User | Who::Delegated if self.root => format!("/home/{USER}"),
             _ => std::env::var("HOME").unwrap_or_else(|_| "/".into()),

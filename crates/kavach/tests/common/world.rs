@@ -31,9 +31,12 @@ pub(crate) fn config(policy: &str) -> SandboxConfigBuilder {
             .backend(Backend::Noop)
             .policy(SandboxPolicy::minimal());
     }
-    SandboxConfig::builder()
-        .policy(SandboxPolicy::from_preset(policy).unwrap())
-        .read(fixture().join("guests"))
+    let builder = SandboxConfig::builder().policy(SandboxPolicy::from_preset(policy).unwrap());
+    match policy {
+        // It shows them already.
+        "minimal" => builder,
+        _ => builder.read(fixture().join("guests")),
+    }
 }
 
 /// Where a guest program is, inside and outside.
@@ -140,6 +143,33 @@ impl World {
         let mut bytes = vec![0; 4096];
         let read = self.runtime.block_on(stdout.read(&mut bytes)).unwrap();
         String::from_utf8(bytes[..read].to_vec()).unwrap()
+    }
+
+    /// What a command writes up to a text, and past it if that came with it.
+    #[track_caller]
+    pub(crate) fn expect(&self, child: &mut Child, text: &str) -> String {
+        let stdout = child.stdout.as_mut().expect("not taken");
+        let mut said = String::new();
+        let mut bytes = vec![0; 4096];
+        while !said.contains(text) {
+            let read = async { tokio::time::timeout(SOON, stdout.read(&mut bytes)).await };
+            let read = self.runtime.block_on(read);
+            let n = read.unwrap_or_else(|_| panic!("no {text:?} within {SOON:?} in {said:?}"));
+            let n = n.unwrap();
+            assert_ne!(n, 0, "the end, and no {text:?} in {said:?}");
+            said.push_str(&String::from_utf8_lossy(&bytes[..n]));
+        }
+        said
+    }
+
+    /// Kills a command.
+    pub(crate) fn kill(&self, child: &mut Child, grace: Duration) -> ExecResult {
+        self.runtime.block_on(child.kill(grace)).unwrap()
+    }
+
+    /// Starts a command, or what keeps it from being started.
+    pub(crate) fn try_spawn(&self, command: impl IntoCommand) -> kavach::Result<Child> {
+        self.runtime.block_on(self.sandbox.spawn(command))
     }
 
     /// Empties the pipe, and whether nothing more comes for this long.

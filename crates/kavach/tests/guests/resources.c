@@ -4,6 +4,7 @@
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/time.h>
 #include <time.h>
 
@@ -167,9 +168,19 @@ ACT(leave_by_mount) {
         write_to("/tmp/memory.limit_in_bytes", "-1");
         write_to("/tmp/cgroup.procs", "0");
     }
-    mount(NULL, "/sys/fs/cgroup/memory", NULL, MS_REMOUNT | MS_BIND, NULL);
-    umount2("/sys/fs/cgroup/memory", MNT_DETACH);
-    outcome(write_to("/sys/fs/cgroup/memory/cgroup.procs", "0"));
+    /* Version 2 shows it the group that it is in, as the root. */
+    if (mount("none", "/tmp", "cgroup2", 0, NULL) == 0) {
+        write_to("/tmp/memory.max", "max");
+        write_to("/tmp/cgroup.subtree_control", "+memory");
+        if (mkdir("/tmp/own", 0755) == 0) write_to("/tmp/own/cgroup.procs", "0");
+        write_to("/tmp/cgroup.procs", "0");
+    }
+    const char *mounts[] = {"/sys/fs/cgroup/memory", "/sys/fs/cgroup"};
+    for (int i = 0; i < 2; i++) {
+        mount(NULL, mounts[i], NULL, MS_REMOUNT | MS_BIND, NULL);
+        umount2(mounts[i], MNT_DETACH);
+    }
+    for (int i = 1; i < argc; i++) outcome(write_to(argv[i], "0"));
     outcome(touch(number(argc, argv, 0)));
 }
 

@@ -131,7 +131,7 @@ fn stay_in(s: Setting) {
     assert_eq!(result.termination, Termination::TimedOut);
     eventually("what timed out is gone", || marked(&mark).is_empty());
 
-    let result = world.run(act("resources", &["leave_by_mount", "300"]).timeout_ms(60_000));
+    let result = world.run(leave("leave_by_mount", &["300"]).timeout_ms(60_000));
     assert_eq!(
         result.termination,
         Termination::OutOfMemory,
@@ -191,7 +191,7 @@ fn memfd(s: Setting) {
 
 fn forks(s: Setting) {
     let world = World::of(s.policy);
-    let result = world.run(act("resources", &["forks", "400", "500"]).timeout_ms(60_000));
+    let result = world.run(act("resources", &["forks", "400", "1000"]).timeout_ms(60_000));
     assert_eq!(
         result.termination,
         Termination::Exited(0),
@@ -216,7 +216,7 @@ fn forks(s: Setting) {
 
 fn bomb(s: Setting) {
     let world = World::of(s.policy);
-    let result = world.run(act("resources", &["fork_bomb"]).timeout_ms(1500));
+    let result = world.run(act("resources", &["fork_bomb"]).timeout_ms(4000));
     assert_eq!(result.termination, Termination::TimedOut);
     assert!(
         event(&result, Control::Pids) >= 1,

@@ -19,16 +19,18 @@ mod others;
 mod programs;
 mod refused;
 mod streams;
+mod terminals;
 mod view;
 
 use std::process::ExitCode;
 
 /// The hostile programs, compiled once for each run.
-const GUESTS: [(&str, &str); 6] = [
+const GUESTS: [(&str, &str); 7] = [
     ("guest.h", include_str!("../guests/guest.h")),
     ("kernel.c", include_str!("../guests/kernel.c")),
     ("process.c", include_str!("../guests/process.c")),
     ("setuid.c", include_str!("../guests/setuid.c")),
+    ("terminal.c", include_str!("../guests/terminal.c")),
     ("net.c", include_str!("../guests/net.c")),
     ("resources.c", include_str!("../guests/resources.c")),
 ];
@@ -41,6 +43,7 @@ fn main() -> ExitCode {
     doors::add(&mut suite);
     network::add(&mut suite);
     streams::add(&mut suite);
+    terminals::add(&mut suite);
     daemons::add(&mut suite);
     limits::add(&mut suite);
     refused::add(&mut suite);

@@ -2,11 +2,12 @@
 
 use std::fs;
 use std::os::fd::AsRawFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use kavach::Command;
 use rustix::io::{FdFlags, fcntl_setfd};
 
+use crate::delegate;
 use crate::harness::{Setting, Suite, Who, fixture};
 use crate::world::{ISOLATING, TempDir, World, act, config, contents, guest};
 
@@ -53,6 +54,36 @@ pub(crate) fn add(suite: &mut Suite) {
     suite.each("control_powers_of_the_caller", &["noop"], powers_control);
     suite.each("a_working_directory_outside_is_refused", &ISOLATING, cwd);
     suite.each("the_system_cannot_be_written", &ISOLATING, read_only);
+    suite.each("no_mount_is_shared_with_the_host", &ISOLATING, unshared);
+    suite.with_shared_mounts(2 * ISOLATING.len());
+    suite.subject_for("view", &[Who::Root]);
+    suite.each(
+        "control_groups_mounted_since_the_last_sandbox_are_known",
+        &["minimal"],
+        mounted_since,
+    );
+    // In a mount namespace of its own.
+    suite.with_shared_mounts(1);
+}
+
+/// What is known of the host is kept for some seconds; not where control groups are mounted, which
+/// a guest with the host's view could leave its own by.
+fn mounted_since(s: Setting) {
+    drop(World::of(s.policy));
+    let late = fixture().join("late");
+    fs::create_dir(&late).unwrap();
+    let place = delegate::places().unwrap().remove(0);
+    let run = |program: &str, args: &[&Path]| {
+        let status = std::process::Command::new(program).args(args).status();
+        assert!(status.unwrap().success(), "{program}");
+    };
+    run("mount", &[Path::new("--bind"), &place, &late]);
+    let file = late.join("cgroup.procs");
+    let writable = format!("test -w {} && echo yes || echo no", file.display());
+    let said = |policy| World::of(policy).said(Command::shell(&writable));
+    let (control, said) = (said("noop"), said(s.policy));
+    run("umount", &[&late]);
+    assert_eq!((control.as_str(), said.as_str()), ("yes", "no"));
 }
 
 /// What `cat` says of a path, or nothing.
@@ -309,4 +340,18 @@ fn read_only(s: Setting) {
     assert_eq!(world.sh(&writes), "as it was");
     assert_eq!(fs::read_to_string(&file).unwrap(), "as it was");
     assert_eq!(fs::read_dir(&host.0).unwrap().count(), 1);
+}
+
+/// Where the host's mounts are shared (by default on every host that systemd runs), a mount made
+/// inside would appear outside, and the other way round.
+fn unshared(s: Setting) {
+    let tags = |mounts: String| {
+        let shared = |line: &&str| line.contains(" shared:") || line.contains(" master:");
+        mounts.lines().filter(shared).count()
+    };
+    let own = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    assert_eq!(tags(own.clone()), own.lines().count(), "the host's are");
+    let world = World::of(s.policy);
+    assert_eq!(tags(world.said("cat /proc/self/mountinfo")), 0);
+    assert_eq!(fs::read_to_string("/proc/self/mountinfo").unwrap(), own);
 }

@@ -1,7 +1,7 @@
 //! Secrets reach the guest in the way that was asked, and nobody else.
 
 use kavach::credential::{CredentialProxy, InjectionMethod, SecretRef};
-use kavach::{Command, KavachError, Sandbox, SandboxConfig, SandboxPolicy, SandboxState};
+use kavach::{Command, KavachError, PtySize, Sandbox, SandboxConfig, SandboxPolicy, SandboxState};
 use libtest_mimic::Trial;
 
 use crate::common::{agents_of, run, test};
@@ -78,6 +78,10 @@ fn stdin() {
         for _ in 0..2 {
             assert_eq!(sandbox.exec("cat").await.unwrap().stdout, SECRET);
         }
+        // A terminal would show it.
+        let typed = Command::new("cat").pty(PtySize::default());
+        let err = sandbox.exec(typed).await.unwrap_err();
+        assert_eq!(err.code(), "KV-SECRET-UNDELIVERABLE");
         let two = Command::new("cat").stdin_bytes("mine");
         let err = sandbox.exec(two).await.unwrap_err();
         assert_eq!(err.code(), "KV-SECRET-UNDELIVERABLE");

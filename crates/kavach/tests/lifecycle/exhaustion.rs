@@ -13,15 +13,10 @@ use crate::common::{
 };
 
 pub(crate) fn trials() -> Vec<Trial> {
-    let pids = PathBuf::from("/sys/fs/cgroup/pids/pids.max");
-    let no_pids = match (
-        is_root(),
-        pids.parent()
-            .is_some_and(|dir| dir.join("cgroup.procs").exists()),
-    ) {
+    let no_pids = match (is_root(), pids_base()) {
         (false, _) => Some("root, to make a control group in which processes run out"),
-        (true, false) => Some("the cgroup v1 controller pids at /sys/fs/cgroup/pids"),
-        (true, true) => None,
+        (true, None) => Some("the cgroup controller pids"),
+        (true, Some(_)) => None,
     };
     vec![
         test("exhaustion::out_of_descriptors", || {
@@ -35,6 +30,18 @@ pub(crate) fn trials() -> Vec<Trial> {
         }),
         test_with("exhaustion::out_of_processes", no_pids, out_of_processes),
     ]
+}
+
+/// Where a group with room for few processes can be made: beside the others of version 1, or below
+/// the root of version 2, which hands `pids` on.
+fn pids_base() -> Option<PathBuf> {
+    let v1 = PathBuf::from("/sys/fs/cgroup/pids");
+    if v1.join("cgroup.procs").exists() {
+        return Some(v1);
+    }
+    let v2 = PathBuf::from("/sys/fs/cgroup");
+    let handed_on = fs::write(v2.join("cgroup.subtree_control"), "+pids");
+    handed_on.is_ok().then_some(v2)
 }
 
 /// The caller's runtime, made while there is enough of everything: what fails is kavach's part.
@@ -146,7 +153,9 @@ impl Drop for Cramped {
 }
 
 fn out_of_processes() {
-    let dir = PathBuf::from(format!("/sys/fs/cgroup/pids/test-{}", std::process::id()));
+    let dir = pids_base()
+        .unwrap()
+        .join(format!("test-{}", std::process::id()));
     fs::create_dir(&dir).unwrap();
     let group = Cramped(dir);
     let status = child("few_processes")
@@ -186,9 +195,6 @@ pub(crate) fn few_processes() {
         "{failed} failed, {succeeded} succeeded"
     );
     // Out, so that the group can be removed.
-    fs::write(
-        "/sys/fs/cgroup/pids/cgroup.procs",
-        std::process::id().to_string(),
-    )
-    .unwrap();
+    let out = pids_base().unwrap().join("cgroup.procs");
+    fs::write(out, std::process::id().to_string()).unwrap();
 }

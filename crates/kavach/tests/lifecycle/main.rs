@@ -22,6 +22,8 @@ mod host_kill;
 mod interleave;
 mod ordinary_user;
 mod pause;
+mod pool;
+mod pty;
 mod spawn;
 mod states;
 
@@ -41,6 +43,7 @@ fn main() -> ExitCode {
             "small_files" => exhaustion::small_files(),
             "few_processes" => exhaustion::few_processes(),
             "drops" => cancel::dropped_creations(),
+            "terminals" => pty::terminals(),
             _ => panic!("no child {name}"),
         }
         return ExitCode::SUCCESS;
@@ -48,9 +51,11 @@ fn main() -> ExitCode {
     let trials = [
         states::trials(),
         pause::trials(),
+        pool::trials(),
         ends::trials(),
         cancel::trials(),
         spawn::trials(),
+        pty::trials(),
         hooks::trials(),
         credentials::trials(),
         exhaustion::trials(),

@@ -131,6 +131,9 @@ impl<const N: usize> Drop for Received<N> {
     }
 }
 
+/// Level and type of a cmsghdr that carries descriptors.
+const SOL_SOCKET_SCM_RIGHTS: u64 = 1 | (1 << 32);
+
 #[repr(C)]
 struct MsgHdr {
     name: usize,
@@ -140,6 +143,36 @@ struct MsgHdr {
     control: *mut u8,
     control_len: usize,
     flags: i32,
+}
+
+/// Sends on a socket without SIGPIPE, with a descriptor beside the first byte. How many bytes
+/// were sent.
+pub(crate) fn send_descriptor(fd: i32, buf: &[u8], passed: &Fd) -> Res<usize> {
+    const MSG_NOSIGNAL: usize = 0x4000;
+    // cmsghdr (len: u64, level: i32, type: i32), then the descriptor and padding.
+    let mut control: [u64; 3] = [16 + 4, SOL_SOCKET_SCM_RIGHTS, u64::from(passed.0 as u32)];
+    let mut iov = [buf.as_ptr() as usize, buf.len()];
+    let msg = MsgHdr {
+        name: 0,
+        name_len: 0,
+        iov: &raw mut iov,
+        iov_len: 1,
+        control: control.as_mut_ptr().cast(),
+        control_len: size_of_val(&control),
+        flags: 0,
+    };
+    loop {
+        let n = call!(
+            "msg and what it points to outlive the call; the kernel only reads them",
+            nr::SENDMSG,
+            sign(fd),
+            &raw const msg,
+            MSG_NOSIGNAL
+        );
+        if n != Err(EINTR) {
+            return n;
+        }
+    }
 }
 
 /// Receives bytes and the descriptors that came with them. Too many descriptors are an error.
@@ -175,7 +208,6 @@ pub(crate) fn receive<const N: usize>(fd: i32, buf: &mut [u8]) -> Res<(usize, Re
         count: 0,
     };
     let (len, kind) = (control[0] as usize, control[1]);
-    const SOL_SOCKET_SCM_RIGHTS: u64 = 1 | (1 << 32);
     if msg.control_len >= 16 && kind == SOL_SOCKET_SCM_RIGHTS && len >= 16 {
         let count = ((len - 16) / 4).min(N);
         for i in 0..count {
@@ -187,7 +219,8 @@ pub(crate) fn receive<const N: usize>(fd: i32, buf: &mut [u8]) -> Res<(usize, Re
         }
     }
     if msg.flags & MSG_CTRUNC != 0 {
-        Err(EPROTO)
+        // unix(7): there was no free number for one of them.
+        Err(EMFILE)
     } else {
         Ok((n, got))
     }

@@ -24,6 +24,7 @@ pub(crate) const EACCES: Errno = Errno(13);
 pub(crate) const EEXIST: Errno = Errno(17);
 pub(crate) const ENOTDIR: Errno = Errno(20);
 pub(crate) const EINVAL: Errno = Errno(22);
+pub(crate) const EMFILE: Errno = Errno(24);
 pub(crate) const EPIPE: Errno = Errno(32);
 pub(crate) const ENAMETOOLONG: Errno = Errno(36);
 pub(crate) const EPROTO: Errno = Errno(71);
@@ -45,6 +46,7 @@ mod nr {
     pub(super) const GETPID: usize = 39;
     pub(super) const SOCKET: usize = 41;
     pub(super) const SENDTO: usize = 44;
+    pub(super) const SENDMSG: usize = 46;
     pub(super) const RECVMSG: usize = 47;
     pub(super) const CLONE: usize = 56;
     pub(super) const EXECVE: usize = 59;

@@ -8,6 +8,7 @@ pub(crate) const MOUNT_ATTR_RDONLY: u64 = 1;
 pub(crate) const MOUNT_ATTR_NOSUID: u64 = 2;
 pub(crate) const MOUNT_ATTR_NODEV: u64 = 4;
 pub(crate) const MOUNT_ATTR_NOEXEC: u64 = 8;
+const MS_PRIVATE: u64 = 1 << 18;
 const AT_EMPTY_PATH: usize = 0x1000;
 const AT_RECURSIVE: usize = 0x8000;
 
@@ -24,9 +25,12 @@ pub(crate) fn open_tree(dir: i32, path: &CStr) -> Res<Fd> {
     .map(|fd| Fd(fd as i32))
 }
 
-/// Adds mount attributes to the mount of `fd`, and to those below it if `recursive`.
+/// Adds mount attributes to the mount of `fd`, and to those below it if `recursive`, and cuts
+/// them off from the host's: a copy of a shared mount (every mount where systemd runs) is its
+/// peer, so that mounts made in one would show in the other.
 pub(crate) fn mount_set(fd: &Fd, attrs: u64, recursive: bool) -> Res<()> {
-    let attr = [attrs, 0, 0, 0];
+    // struct mount_attr: set, clear, propagation, the user namespace of an idmapped mount.
+    let attr = [attrs, 0, MS_PRIVATE, 0];
     call!(
         "an empty path, attr outlives the call",
         nr::MOUNT_SETATTR,
@@ -84,7 +88,7 @@ pub(crate) fn new_filesystem(kind: &CStr, options: &[(&CStr, &CStr)], attrs: u64
 
 /// Keeps what is mounted from here on to this mount namespace.
 pub(crate) fn make_mounts_private() -> Res<()> {
-    const MS_REC_PRIVATE: usize = 0x4000 | (1 << 18);
+    const MS_REC_PRIVATE: usize = 0x4000 | MS_PRIVATE as usize;
     call!(
         "C strings or null",
         nr::MOUNT,

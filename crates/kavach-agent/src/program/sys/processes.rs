@@ -95,6 +95,13 @@ pub(crate) fn setsid() -> Res<()> {
     call!("no pointers", nr::SETSID).map(drop)
 }
 
+/// Makes `fd` the controlling terminal of this session, which it leads and which has none
+/// (ioctl_tty(2), TIOCSCTTY; never by force).
+pub(crate) fn take_terminal(fd: i32) -> Res<()> {
+    const TIOCSCTTY: usize = 0x540e;
+    call!("no pointers", nr::IOCTL, sign(fd), TIOCSCTTY, 0).map(drop)
+}
+
 /// Every signal that can be caught back to its default action.
 pub(crate) fn default_signals() -> Res<()> {
     // struct kernel_sigaction: handler SIG_DFL, flags, restorer, mask.

@@ -150,14 +150,15 @@ impl Observed {
         let file = |name: &str| {
             let path = format!("/proc/{pid}/{name}");
             // A mount point may have any bytes in its name.
-            let read = fs::read(&path).map(|text| String::from_utf8_lossy(&text).into_owned());
+            let read = read_whole(&path).map(|text| String::from_utf8_lossy(&text).into_owned());
             read.map_err(|source| KavachError::HostIo {
                 op: "read the evidence of a sandbox".into(),
                 path: path.into(),
                 source,
             })
         };
-        let own = fs::read_to_string("/proc/self/status").map(|s| parse_status(&s));
+        let own = read_whole("/proc/self/status");
+        let own = own.map(|s| parse_status(&String::from_utf8_lossy(&s)));
         let own_filters = own
             .ok()
             .and_then(|s| s.get("Seccomp_filters")?.parse().ok());
@@ -420,6 +421,14 @@ impl Observed {
         };
         seen(holds, format!("Cpus_allowed_list: {list}"))
     }
+}
+
+/// A file of /proc, with room from the start: the standard library would begin with 32 bytes.
+fn read_whole(path: &str) -> std::io::Result<Vec<u8>> {
+    use std::io::Read as _;
+    let mut text = Vec::with_capacity(16 * 1024);
+    fs::File::open(path)?.read_to_end(&mut text)?;
+    Ok(text)
 }
 
 /// How many CPUs a list such as `0-3,8` names.

@@ -1,6 +1,6 @@
 //! A running command of the process backend.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::instance::{kill_leaf, remove_leaf};
@@ -9,6 +9,7 @@ use crate::agent::{Agent, AgentGuest};
 use crate::backend::{Act, Guest, GuestEnd};
 use crate::cgroup::kill::KillOutcome;
 use crate::cgroup::leaf::Leaf;
+use crate::cgroup::stats as cgroup;
 use crate::control::Control;
 use crate::error::Result;
 use crate::result::{LimitEvent, Termination, Usage};
@@ -20,6 +21,8 @@ pub(super) struct ProcessGuest {
     agent: Arc<Agent>,
     leaf: Option<Arc<Leaf>>,
     watch: Active,
+    /// The counters of the leaf after the command's end, once they were asked for.
+    at_end: OnceLock<(cgroup::Usage, cgroup::Events)>,
 }
 
 impl ProcessGuest {
@@ -34,7 +37,13 @@ impl ProcessGuest {
             agent,
             leaf,
             watch,
+            at_end: OnceLock::new(),
         }
+    }
+
+    fn counters(&self) -> Option<(cgroup::Usage, cgroup::Events)> {
+        let known = self.at_end.get().copied();
+        known.or_else(|| self.leaf.as_deref().map(Leaf::counters))
     }
 }
 
@@ -81,9 +90,11 @@ impl Guest for ProcessGuest {
     }
 
     fn breach(&self, running: bool) -> Option<Termination> {
-        let in_leaf = self.leaf.as_deref().and_then(|leaf| {
-            let events = leaf.events();
-            let usage = || leaf.usage().cpu_total_us;
+        let counters = self.counters();
+        if let (false, Some(counters)) = (running, counters) {
+            self.at_end.get_or_init(|| counters);
+        }
+        let in_leaf = counters.and_then(|(usage, events)| {
             if events.oom_kills.is_some_and(|n| n > 0) {
                 // Half a command is of no use to anybody: as with memory.oom.group, one kill for
                 // want of memory ends it.
@@ -91,7 +102,7 @@ impl Guest for ProcessGuest {
             } else if self
                 .watch
                 .cpu_limit_us()
-                .zip(usage())
+                .zip(usage.cpu_total_us)
                 .is_some_and(|(most, n)| n >= most)
             {
                 Some(Termination::CpuExceeded)
@@ -104,8 +115,7 @@ impl Guest for ProcessGuest {
 
     fn usage(&self) -> Usage {
         let mut usage = self.guest.usage();
-        if let Some(leaf) = &self.leaf {
-            let of_group = leaf.usage();
+        if let Some((of_group, _)) = self.counters() {
             let micros = |us: Option<u64>| us.map(Duration::from_micros);
             usage.memory_peak_bytes = of_group.memory_peak_bytes.or(usage.memory_peak_bytes);
             usage.cpu_user = micros(of_group.cpu_user_us).or(usage.cpu_user);
@@ -118,10 +128,9 @@ impl Guest for ProcessGuest {
     }
 
     fn limit_events(&self) -> Vec<LimitEvent> {
-        let Some(leaf) = &self.leaf else {
+        let Some((_, events)) = self.counters() else {
             return self.watch.events();
         };
-        let events = leaf.events();
         let mut list = Vec::new();
         let mut add = |control, count: Option<u64>, detail: &str| {
             if let Some(count) = count.filter(|n| *n > 0) {

@@ -12,14 +12,15 @@ use tokio::task::JoinHandle;
 use super::guest::ProcessGuest;
 use super::ids::IdRange;
 use super::watch::Watch;
-use crate::agent::{Agent, AgentGuest};
-use crate::backend::{Act, Backend, Guest, Instance, Launch, Pausable};
+use crate::agent::{Agent, AgentGuest, open_terminal};
+use crate::backend::{Act, Backend, Guest, Instance, Launch, Pausable, Terminal, Terminals};
 use crate::cgroup::error::CgroupError;
 use crate::cgroup::group::SandboxGroup;
 use crate::cgroup::kill::KillOutcome;
 use crate::cgroup::leaf::Leaf;
+use crate::command::PtySize;
 use crate::error::{KavachError, Result};
-use crate::plan::LimitsPlan;
+use crate::plan::Plan;
 
 /// The sandbox, its control groups and its ids.
 #[derive(Debug)]
@@ -27,6 +28,8 @@ pub(super) struct ProcessInstance {
     agent: Arc<Agent>,
     group: Option<Arc<SandboxGroup>>,
     watch: Arc<Watch>,
+    /// The guest's ids on the host, where they are not the caller's own.
+    guest_ids: Option<(u32, u32)>,
     /// Held until the sandbox's processes are gone.
     range: Mutex<Option<IdRange>>,
     next_leaf: AtomicU64,
@@ -38,10 +41,14 @@ impl ProcessInstance {
     pub(super) fn new(
         agent: Agent,
         group: Option<SandboxGroup>,
-        limits: &LimitsPlan,
+        plan: &Plan,
         range: Option<IdRange>,
         tmpfs: Vec<OwnedFd>,
     ) -> Self {
+        let (limits, identity) = (&plan.limits, &plan.identity);
+        let guest_ids = range
+            .as_ref()
+            .map(|range| (range.first() + identity.uid, range.first() + identity.gid));
         let agent = Arc::new(agent);
         let watch = Arc::new(Watch::new(limits, agent.pid(), tmpfs));
         watch.clone().guard_background(agent.clone());
@@ -49,6 +56,7 @@ impl ProcessInstance {
             agent,
             group: group.map(Arc::new),
             watch,
+            guest_ids,
             range: Mutex::new(range),
             next_leaf: AtomicU64::new(1),
             frozen: AtomicBool::new(false),
@@ -225,6 +233,16 @@ impl Instance for ProcessInstance {
                 ),
             }),
         }
+    }
+
+    fn terminals(&self) -> Result<&dyn Terminals> {
+        Ok(self)
+    }
+}
+
+impl Terminals for ProcessInstance {
+    fn open(&self, size: PtySize) -> Act<'_, Result<Terminal>> {
+        Box::pin(open_terminal(self.agent.commands(), size, self.guest_ids))
     }
 }
 

@@ -50,19 +50,17 @@ impl ProcessDriver {
             Mapping::Range { count } => Some(ids::claim(count, &self.uid_map)?),
             Mapping::SelfSingle { .. } | Mapping::None => None,
         };
-        let group = self.group(plan, name)?;
-        let held = Held { group };
+        let setup = setup::encode(plan, range.as_ref())?;
         let range_lock: Option<&OwnedFd> = range.as_ref().and_then(ids::IdRange::lock);
-        let join = held
-            .group
-            .as_ref()
-            .map(SandboxGroup::agent_join_fds)
-            .transpose()?;
-        let join = join.unwrap_or_default();
-        let setup = setup::encode(plan, range.as_ref(), join.len())?;
-        let fds: Vec<_> = join.iter().chain(range_lock).map(AsFd::as_fd).collect();
+        let kept: Vec<_> = range_lock.map(AsFd::as_fd).into_iter().collect();
+        let mut held = Held { group: None };
+        let groups = || {
+            held.group = self.group(plan, name)?;
+            let entries = held.group.as_ref().map(SandboxGroup::agent_join_fds);
+            Ok(entries.transpose()?.unwrap_or_default())
+        };
         let describe = |failure: &_| setup::describe(failure, plan);
-        let rehearsal = agent::start(&title(name), &setup, &fds, describe).await?;
+        let rehearsal = agent::start(&title(name), &setup, &kept, groups, describe).await?;
         let seen = evidence::report(plan, &rehearsal, held.group.as_ref())
             .and_then(|report| Ok((report, evidence::tmpfs_mounts(plan, &rehearsal)?)));
         let (report, tmpfs) = match seen {
@@ -75,7 +73,7 @@ impl ProcessDriver {
         let agent = rehearsal.finish().await?;
         let host_root = plan.mapping == Mapping::None && rustix::process::geteuid().is_root();
         let group = held.keep();
-        let instance = ProcessInstance::new(agent, group, &plan.limits, range, tmpfs);
+        let instance = ProcessInstance::new(agent, group, plan, range, tmpfs);
         Ok(Started::new(Arc::new(instance), report, host_root))
     }
 

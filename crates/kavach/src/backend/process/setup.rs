@@ -2,6 +2,7 @@
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use kavach_proto::{
     Failure, MapKind, Mapping as WireMapping, MountKind, MountSpec, Rlimit, SetupWriter, Step,
@@ -13,11 +14,11 @@ use crate::error::{KavachError, Result};
 use crate::plan::{Mapping, MountStep, Owner, Plan, Resource};
 use crate::seccomp::{self, Options, Profile};
 
-/// The setup frame's payload. The first `join` descriptors of the frame are cgroup files.
-pub(super) fn encode(plan: &Plan, range: Option<&IdRange>, join: usize) -> Result<Vec<u8>> {
+/// The setup frame's payload.
+pub(super) fn encode(plan: &Plan, range: Option<&IdRange>) -> Result<Vec<u8>> {
     let program = match &plan.syscall_filter {
         Some(filter) => compile(&filter.profile, filter.options.into())?,
-        None => Vec::new(),
+        None => Arc::default(),
     };
     let hostname = plan.identity.hostname.as_deref().unwrap_or("");
     let root = (plan.view.root_size_bytes, plan.view.root_inodes);
@@ -30,7 +31,6 @@ pub(super) fn encode(plan: &Plan, range: Option<&IdRange>, join: usize) -> Resul
         &mapping(plan, range),
         hostname.as_bytes(),
         root,
-        join,
     )
     .mounts(plan.view.mounts.iter().map(mount))
     .limits(&rlimits(plan), &affinity(plan))
@@ -43,7 +43,26 @@ pub(super) fn encode(plan: &Plan, range: Option<&IdRange>, join: usize) -> Resul
     .filter(&program))
 }
 
-fn compile(profile: &str, options: Options) -> Result<Vec<u8>> {
+/// Compiled filters by what they were compiled from. There are two profiles and four switches.
+static COMPILED: Mutex<Vec<Compiled>> = Mutex::new(Vec::new());
+
+/// A profile, what it was compiled for, and the program.
+type Compiled = (String, Options, Arc<[u8]>);
+
+fn compile(profile: &str, options: Options) -> Result<Arc<[u8]>> {
+    let mut compiled = COMPILED.lock().unwrap_or_else(PoisonError::into_inner);
+    let known = compiled
+        .iter()
+        .find(|(name, of, _)| name == profile && *of == options);
+    if let Some((_, _, program)) = known {
+        return Ok(program.clone());
+    }
+    let program: Arc<[u8]> = compile_anew(profile, options)?.into();
+    compiled.push((profile.to_owned(), options, program.clone()));
+    Ok(program)
+}
+
+fn compile_anew(profile: &str, options: Options) -> Result<Vec<u8>> {
     let unavailable = |found: String| KavachError::ControlUnavailable {
         control: crate::Control::SyscallFilter,
         required: format!("the profile `{profile}` as a seccomp program"),

@@ -299,3 +299,17 @@ fn a_limit_is_refused_where_the_guest_could_write_itself_out_of_its_group() {
         assert_eq!(state(&plan, control), Some(ControlState::Enforced));
     }
 }
+
+#[test]
+fn a_read_path_through_a_link_is_refused_where_the_policy_says_so() {
+    let host = HostFacts::modern_root().with_link("/srv/now");
+    let mut policy = preset("basic");
+    policy.filesystem.read = vec!["/srv/now".into()];
+    plan(&spec(policy.clone()), &host).unwrap();
+    policy.filesystem.read_links = crate::policy::Links::Refuse;
+    let error = plan(&spec(policy.clone()), &host).unwrap_err();
+    assert_eq!(error.code(), "KV-INVALID-CONFIG");
+    assert!(error.to_string().contains("filesystem.read[0]"), "{error}");
+    let host = HostFacts::modern_root().with_path("/srv/now", PathKind::Directory);
+    plan(&spec(policy), &host).unwrap();
+}

@@ -1,0 +1,38 @@
+//! `kavach policy`: policies shown, checked, explained and compared. Nothing of a guest runs.
+
+mod check;
+mod diff;
+mod explain;
+
+use crate::cli::{PolicyShowArgs, PolicyVerb};
+use crate::error::Result;
+use crate::exit_code;
+use crate::json;
+use crate::output;
+use crate::policy_arg;
+
+pub(crate) fn run(verb: &PolicyVerb) -> Result<u8> {
+    match verb {
+        PolicyVerb::Show(args) => show(args),
+        PolicyVerb::Check(args) => check::run(args),
+        PolicyVerb::Explain(args) => explain::run(args),
+        PolicyVerb::Diff(args) => diff::run(args),
+        PolicyVerb::Schema(_) => schema(),
+    }
+}
+
+/// Both forms are what a policy file can say: kavach reads them back.
+fn show(args: &PolicyShowArgs) -> Result<u8> {
+    let policy = policy_arg::merged("policy show", &args.policy)?.unwrap_or_default();
+    if args.output.json {
+        output::line(policy.to_json()?.trim_end())?;
+    } else {
+        output::line(policy.to_toml()?.trim_end())?;
+    }
+    Ok(exit_code::OK)
+}
+
+fn schema() -> Result<u8> {
+    json::print(&kavach::policy::json_schema())?;
+    Ok(exit_code::OK)
+}
