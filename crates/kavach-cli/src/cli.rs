@@ -135,7 +135,25 @@ pub(crate) struct SandboxArgs {
     /// repeated
     #[arg(long, value_name = "PATH", value_hint = ValueHint::AnyPath, help_heading = FILES)]
     pub(crate) read: Vec<PathBuf>,
-    /// Start in this directory, inside [default: the home directory inside]
+    /// Work in a copy of this directory, under the same name: the directory itself stays as it is
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, help_heading = FILES)]
+    pub(crate) workspace: Option<PathBuf>,
+    /// Keep the workspace's changes in this directory instead of in memory; they have no quota
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, requires = "workspace")]
+    #[arg(help_heading = FILES)]
+    pub(crate) workspace_upper: Option<PathBuf>,
+    /// What the workspace's changes may take up in memory, in MiB
+    #[arg(long, value_name = "MIB", value_parser = number::mebibytes, requires = "workspace")]
+    #[arg(allow_hyphen_values = true, help_heading = FILES)]
+    pub(crate) workspace_mb: Option<u64>,
+    /// Let the program write to this directory itself; may be repeated. Weakens the sandbox: no
+    /// quota, no way back
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, help_heading = FILES)]
+    pub(crate) write_through: Vec<PathBuf>,
+    /// Show the system of this directory (its usr, bin, etc) instead of the host's
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, help_heading = FILES)]
+    pub(crate) rootfs: Option<PathBuf>,
+    /// Start in this directory, inside [default: the workspace, else the home directory inside]
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, help_heading = FILES)]
     pub(crate) cwd: Option<PathBuf>,
     /// Set a variable inside; may be repeated. The host's own are not passed on

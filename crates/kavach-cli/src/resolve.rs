@@ -4,7 +4,8 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Component, Path, PathBuf};
 
-use kavach::{Backend, KavachError, SandboxConfig, SandboxPolicy};
+use kavach::config::Upper;
+use kavach::{Backend, KavachError, SandboxConfig, SandboxPolicy, Workspace};
 
 use crate::cli::SandboxArgs;
 use crate::duration;
@@ -22,30 +23,54 @@ pub(crate) struct Resolved {
     given: Given,
 }
 
-/// Which arguments were given that set a field of the config.
+/// Which arguments were given that set a field of the policy.
 #[derive(Debug)]
 struct Given {
-    /// How many read paths are the policy's own; those after them are of `--read`.
+    /// How many paths are the policy's own; those after them are of the argument.
     reads_of_policy: usize,
+    writes_of_policy: usize,
+    workspace_mb: bool,
     memory_mb: bool,
     pids: bool,
     cpus: bool,
     output_kb: bool,
 }
 
+impl Given {
+    fn of(args: &SandboxArgs, policy: &SandboxPolicy) -> Self {
+        Self {
+            reads_of_policy: policy.filesystem.read.len(),
+            writes_of_policy: policy.filesystem.write_through.len(),
+            workspace_mb: args.workspace_mb.is_some(),
+            memory_mb: args.memory_mb.is_some(),
+            pids: args.pids.is_some(),
+            cpus: args.cpus.is_some(),
+            output_kb: args.output_kb.is_some(),
+        }
+    }
+}
+
 impl Resolved {
     /// The argument that set this field of the config, if one did.
     pub(crate) fn argument(&self, field: &str) -> Option<&'static str> {
         let given = &self.given;
-        if let Some(index) = field.strip_prefix("filesystem.read[") {
-            let index: usize = index.strip_suffix(']')?.parse().ok()?;
-            return (index >= given.reads_of_policy).then_some("--read");
+        if let Some((list, index)) = field.strip_suffix(']').and_then(|f| f.split_once('[')) {
+            let (argument, of_policy) = match list {
+                "filesystem.read" => ("--read", given.reads_of_policy),
+                "filesystem.write_through" => ("--write-through", given.writes_of_policy),
+                _ => return None,
+            };
+            return (index.parse::<usize>().ok()? >= of_policy).then_some(argument);
         }
         match field {
+            "filesystem.workspace_mb" => given.workspace_mb.then_some("--workspace-mb"),
             "limits.memory_mb" => given.memory_mb.then_some("--memory-mb"),
             "limits.pids" => given.pids.then_some("--pids"),
             "limits.cpus" => given.cpus.then_some("--cpus"),
             "limits.output_kb" => given.output_kb.then_some("--output-kb"),
+            "workspace" => Some("--workspace"),
+            "workspace.upper" => Some("--workspace-upper"),
+            "rootfs" => Some("--rootfs"),
             "agent_id" => Some("--agent-id"),
             "cwd" => Some("--cwd"),
             "env" => Some("--env"),
@@ -59,16 +84,16 @@ pub(crate) fn resolve(args: &SandboxArgs) -> Result<Resolved> {
     let backend = backend(args.backend.as_deref())?;
     let policy = policy_arg::merged("--policy", &args.policy)?;
     let mut policy = policy.unwrap_or_else(SandboxPolicy::basic);
-    let given = Given {
-        reads_of_policy: policy.filesystem.read.len(),
-        memory_mb: args.memory_mb.is_some(),
-        pids: args.pids.is_some(),
-        cpus: args.cpus.is_some(),
-        output_kb: args.output_kb.is_some(),
-    };
+    let given = Given::of(args, &policy);
     for path in &args.read {
         policy.filesystem.read.push(absolute("--read", path)?);
     }
+    for path in &args.write_through {
+        let path = absolute("--write-through", path)?;
+        policy.filesystem.write_through.push(path);
+    }
+    let fs = &mut policy.filesystem;
+    fs.workspace_mb = args.workspace_mb.unwrap_or(fs.workspace_mb);
     let limits = &mut policy.limits;
     limits.memory_mb = args.memory_mb.or(limits.memory_mb);
     limits.pids = args.pids.or(limits.pids);
@@ -85,6 +110,17 @@ pub(crate) fn resolve(args: &SandboxArgs) -> Result<Resolved> {
         .policy(policy)
         .timeout_ms(timeout_ms)
         .credentials(proxy, secrets);
+    if let Some(directory) = &args.workspace {
+        let mut workspace = Workspace::new(absolute("--workspace", directory)?);
+        if let Some(upper) = &args.workspace_upper {
+            let upper = absolute("--workspace-upper", upper)?;
+            workspace = workspace.upper(Upper::Directory(upper));
+        }
+        builder = builder.workspace(workspace);
+    }
+    if let Some(rootfs) = &args.rootfs {
+        builder = builder.rootfs(absolute("--rootfs", rootfs)?);
+    }
     if args.network {
         builder = builder.network(true);
     }

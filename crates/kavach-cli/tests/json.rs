@@ -100,6 +100,34 @@ fn the_verbs_that_look_print_their_documents() {
 }
 
 #[test]
+fn the_verbs_about_policies_print_their_documents() {
+    if !schemas("the_verbs_about_policies_print_their_documents") {
+        return;
+    }
+    keeps("policy-check", &["policy", "check", "minimal", "--json"]);
+    let wrong = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/wrong-policies");
+    for file in [
+        "many-mistakes.toml",
+        "extends-a-wrong-file.toml",
+        "utf-16.toml",
+    ] {
+        let file = format!("{wrong}/{file}");
+        keeps("policy-check", &["policy", "check", &file, "--json"]);
+    }
+    keeps(
+        "policy-diff",
+        &["policy", "diff", "strict", "minimal", "--json"],
+    );
+    for backend in ["process", "noop"] {
+        let explain = ["policy", "explain", "--backend", backend];
+        keeps(
+            "policy-explain",
+            &[&explain[..], &["strict", "--json"]].concat(),
+        );
+    }
+}
+
+#[test]
 fn score_here_prints_its_document() {
     let name = "score_here_prints_its_document";
     if schemas(name) && sandboxes(name, "basic") {

@@ -1,7 +1,7 @@
 //! The frame header and the kinds of frames.
 
 /// Raised with every change of meaning on the wire; both ends refuse another's version.
-pub const VERSION: u8 = 2;
+pub const VERSION: u8 = 3;
 /// Bytes of a header.
 pub const HEADER_LEN: usize = 16;
 /// Largest payload that the host sends: argument and environment strings of one command (the
@@ -55,10 +55,14 @@ pub enum Kind {
     /// Agent: the sandbox's `/dev/ptmx`, as the one descriptor of the frame. It was opened with
     /// `O_PATH`: the host checks what it is before it opens it.
     Ptmx = 72,
+    /// Agent: the upper directory of the workspace, as the one descriptor of the frame, opened
+    /// with `O_PATH`. Between [`Kind::Cloned`] and [`Kind::Rehearsing`], where the view has a
+    /// workspace whose writes go to a tmpfs.
+    Upper = 73,
 }
 
 impl Kind {
-    const ALL: [Self; 17] = [
+    const ALL: [Self; 18] = [
         Self::Setup,
         Self::Continue,
         Self::Exec,
@@ -76,6 +80,7 @@ impl Kind {
         Self::Exited,
         Self::Idle,
         Self::Ptmx,
+        Self::Upper,
     ];
 
     fn from_byte(byte: u8) -> Option<Self> {
@@ -85,7 +90,7 @@ impl Kind {
     /// Most descriptors that a frame of this kind carries.
     pub const fn most_fds(self) -> usize {
         match self {
-            Self::Ptmx => 1,
+            Self::Ptmx | Self::Upper => 1,
             _ if self.is_from_agent() => 0,
             _ => MAX_FDS,
         }

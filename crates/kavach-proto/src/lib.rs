@@ -20,6 +20,7 @@ extern crate alloc;
 mod frame;
 mod message;
 mod setup;
+mod source;
 mod step;
 mod wire;
 
@@ -30,6 +31,7 @@ pub use message::{Ended, ExecRequest, Failure, ReaperBase, ReaperOrder, SignalRe
 pub use setup::{
     FilterRule, MAX_MOUNTS, MapKind, Mapping, MountKind, MountOp, Rlimit, SetupReader, attr, flag,
 };
+pub use source::Source;
 pub use step::Step;
 pub use wire::{Fixed, Malformed, Reader, Sink};
 

@@ -86,10 +86,17 @@ pub enum MountKind {
     /// The mount at `target` is taken out of sight and its directory removed; what was bound
     /// from it stays.
     Detach = 12,
+    /// `source`, a directory of the host, as the lower layer of an overlay at `target`. Writes go
+    /// to a tmpfs of `size` bytes and `inodes` inodes that nobody inside can reach, or to the
+    /// directory of the [`MountKind::Upper`] before.
+    Overlay = 13,
+    /// `source`, a directory of the host with the directories `upper` and `work`: where the next
+    /// overlay writes.
+    Upper = 14,
 }
 
 impl MountKind {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 14] = [
         Self::Dir,
         Self::Symlink,
         Self::File,
@@ -102,6 +109,8 @@ impl MountKind {
         Self::ReadOnly,
         Self::BindInside,
         Self::Detach,
+        Self::Overlay,
+        Self::Upper,
     ];
 }
 
@@ -122,7 +131,7 @@ pub struct MountOp<'a> {
     pub target: &'a CStr,
     /// From where; empty where the kind has none.
     pub source: &'a CStr,
-    /// Contents of a file.
+    /// Contents of a file; what the source must be, see [`crate::Source`].
     pub data: &'a [u8],
 }
 

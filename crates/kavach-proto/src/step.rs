@@ -60,6 +60,10 @@ steps! {
     LandlockEnter = 24 "enter the Landlock domain",
     /// Lower what the user namespace may create.
     NamespaceLimits = 25 "limit what the user namespace may create",
+    /// Show the owners of a path under ids of the sandbox.
+    IdMapMount = 26 "map the owners of a path",
+    /// Lay the workspace over its directory.
+    Overlay = 27 "lay the overlay",
     /// Empty every capability set.
     Capabilities = 18 "drop all capabilities",
     /// Forbid new privileges.

@@ -12,13 +12,14 @@ use kavach_proto::{
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-const KINDS: [Kind; 16] = [
+const KINDS: [Kind; 18] = [
     Kind::Setup,
     Kind::Continue,
     Kind::Exec,
     Kind::Signal,
     Kind::SignalAll,
     Kind::Reap,
+    Kind::Join,
     Kind::AskPtmx,
     Kind::Cloned,
     Kind::Rehearsing,
@@ -29,6 +30,7 @@ const KINDS: [Kind; 16] = [
     Kind::Exited,
     Kind::Idle,
     Kind::Ptmx,
+    Kind::Upper,
 ];
 
 const NOBODY: Mapping = Mapping {
@@ -87,11 +89,13 @@ fn too_many_descriptors_are_refused_and_an_agent_sends_one_at_most() {
         Header::decode(header(Kind::Exited, 0, 1), true),
         Err(HeaderError::Reserved)
     );
-    assert!(Header::decode(header(Kind::Ptmx, 0, 1), true).is_ok());
-    assert_eq!(
-        Header::decode(header(Kind::Ptmx, 0, 2), true),
-        Err(HeaderError::Reserved)
-    );
+    for kind in [Kind::Ptmx, Kind::Upper] {
+        assert!(Header::decode(header(kind, 0, 1), true).is_ok());
+        assert_eq!(
+            Header::decode(header(kind, 0, 2), true),
+            Err(HeaderError::Reserved)
+        );
+    }
 }
 
 #[test]

@@ -15,6 +15,7 @@ use serde::Serialize;
 use crate::error::{KavachError, Result};
 use crate::lifecycle::SandboxState;
 use crate::result::{Denial, LimitEvent, Termination, Verdict};
+use crate::workspace::Applied;
 
 /// Something that happened, or is about to.
 #[derive(Debug, Clone, Serialize)]
@@ -102,6 +103,21 @@ pub enum AuditKind {
         /// What.
         denial: Denial,
     },
+    /// Changes of the workspace are about to be written to the host.
+    Apply {
+        /// How many changes were listed beforehand; `None` where all are taken that there are.
+        listed: Option<usize>,
+    },
+    /// Changes of the workspace were written to the host, or refused.
+    Applied {
+        /// Each change with what became of it.
+        outcome: Applied,
+    },
+    /// Changes of the workspace could not be read or written. Some may have been applied.
+    ApplyFailed {
+        /// The stable code of the error.
+        code: &'static str,
+    },
     /// Whether the output may leave.
     Verdict {
         /// The command.
@@ -125,7 +141,7 @@ pub trait AuditHook: Send + Sync {
     /// The name that errors show.
     fn name(&self) -> &str;
 
-    /// Called before a creation, a transition, a command and an injection. The end of a sandbox
+    /// Called before a creation, a transition, a command, an injection and an apply. The end of a sandbox
     /// (Stopped, Destroyed) is announced but cannot be forbidden: a sandbox that nobody may end
     /// would be no safety.
     fn before(&self, event: &AuditEvent) -> Decision {
@@ -252,11 +268,14 @@ impl AuditKind {
                 format!("run {}", argv.first().map_or("a command", String::as_str))
             }
             Self::Injection { name, via, .. } => format!("inject the secret `{name}` ({via})"),
+            Self::Apply { .. } => "apply the changes of the workspace".into(),
             Self::ExecEnded { .. }
             | Self::ExecFailed { .. }
             | Self::Limit { .. }
             | Self::Denied { .. }
-            | Self::Verdict { .. } => "go on".into(),
+            | Self::Verdict { .. }
+            | Self::Applied { .. }
+            | Self::ApplyFailed { .. } => "go on".into(),
         }
     }
 }

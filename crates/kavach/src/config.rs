@@ -4,6 +4,10 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+mod workspace;
+
+pub use workspace::{Upper, Workspace};
+
 use crate::audit::AuditHook;
 use crate::backend::Backend;
 use crate::command::{check_env, set_env};
@@ -33,6 +37,8 @@ pub struct SandboxConfig {
     credentials: CredentialProxy,
     secrets: Vec<SecretRef>,
     hooks: Vec<Arc<dyn AuditHook>>,
+    workspace: Option<Workspace>,
+    rootfs: Option<PathBuf>,
 }
 
 impl SandboxConfig {
@@ -50,6 +56,8 @@ impl SandboxConfig {
                 credentials: CredentialProxy::new(),
                 secrets: Vec::new(),
                 hooks: Vec::new(),
+                workspace: None,
+                rootfs: None,
             },
         }
     }
@@ -96,6 +104,18 @@ impl SandboxConfig {
         &self.hooks
     }
 
+    /// The directory that the guest works in, if there is one.
+    #[must_use]
+    pub fn workspace(&self) -> Option<&Workspace> {
+        self.workspace.as_ref()
+    }
+
+    /// The directory whose system the guest sees instead of the host's, if there is one.
+    #[must_use]
+    pub fn rootfs(&self) -> Option<&Path> {
+        self.rootfs.as_deref()
+    }
+
     /// Checks everything that can be known without the host, and resolves the secrets.
     ///
     /// # Errors
@@ -125,8 +145,12 @@ impl SandboxConfig {
             ));
         }
         check_env("env", &self.env)?;
+        let (workspace, rootfs) = (self.workspace.as_ref(), self.rootfs.as_deref());
+        workspace::check(workspace, rootfs, &self.policy.filesystem)?;
         let injections = self.credentials.resolve(&self.secrets)?;
         Ok(Spec {
+            workspace: self.workspace.clone(),
+            rootfs: self.rootfs.clone(),
             backend: self.backend,
             policy: self.policy.clone(),
             timeout_ms: (self.timeout_ms != 0).then_some(self.timeout_ms),
@@ -146,6 +170,8 @@ impl std::fmt::Debug for SandboxConfig {
             .field("policy", &self.policy)
             .field("timeout_ms", &self.timeout_ms)
             .field("agent_id", &self.agent_id)
+            .field("workspace", &self.workspace)
+            .field("rootfs", &self.rootfs)
             .field(
                 "env",
                 &self.env.iter().map(|(name, _)| name).collect::<Vec<_>>(),
@@ -227,6 +253,40 @@ impl SandboxConfigBuilder {
         self
     }
 
+    /// Gives the guest a directory of the host to work in, which stays as it is on the host.
+    /// At most one: a later call replaces an earlier one.
+    #[must_use]
+    pub fn workspace(mut self, workspace: Workspace) -> Self {
+        self.config.workspace = Some(workspace);
+        self
+    }
+
+    /// Shows a directory of the host at its own place, to be written to. A weakening: what the
+    /// guest writes is on the host at once, and nothing but the file system limits how much.
+    /// What it makes there belongs to the directory's owner. It needs a system call filter,
+    /// which keeps setuid bits, sockets and devices from being made there.
+    #[must_use]
+    pub fn write_through(mut self, directory: impl Into<PathBuf>) -> Self {
+        let directory = directory.into();
+        self.config.policy.filesystem.write_through.push(directory);
+        self
+    }
+
+    /// Shows the system of this directory (its `/usr`, `/bin`, `/etc` and so on) read-only
+    /// instead of the host's. `/proc`, `/dev`, `/tmp`, `/run` and the home stay the sandbox's own.
+    #[must_use]
+    pub fn rootfs(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.config.rootfs = Some(directory.into());
+        self
+    }
+
+    /// Limits what a workspace takes up in memory, in MiB.
+    #[must_use]
+    pub fn workspace_mb(mut self, workspace_mb: u64) -> Self {
+        self.config.policy.filesystem.workspace_mb = workspace_mb;
+        self
+    }
+
     /// Limits the memory of all processes together, in MiB.
     #[must_use]
     pub fn memory_mb(mut self, memory_mb: u64) -> Self {
@@ -295,6 +355,8 @@ pub struct Spec {
     pub(crate) hostname: String,
     pub(crate) env: Vec<(OsString, OsString)>,
     pub(crate) injections: Injections,
+    pub(crate) workspace: Option<Workspace>,
+    pub(crate) rootfs: Option<PathBuf>,
 }
 
 impl Spec {
@@ -353,6 +415,30 @@ impl Spec {
     pub fn host_paths(&self) -> impl Iterator<Item = &Path> {
         self.policy.filesystem.read.iter().map(PathBuf::as_path)
     }
+
+    /// The host directories that a plan shows under the guest's own rights, or writes to.
+    pub fn host_directories(&self) -> impl Iterator<Item = &Path> {
+        let workspace = self.workspace.as_ref();
+        let upper = workspace.and_then(Workspace::upper_directory);
+        let write_through = self.policy.filesystem.write_through.iter();
+        write_through
+            .map(PathBuf::as_path)
+            .chain(workspace.map(Workspace::directory))
+            .chain(upper)
+            .chain(self.rootfs.as_deref())
+    }
+
+    /// The directory that the guest works in, if there is one.
+    #[must_use]
+    pub fn workspace(&self) -> Option<&Workspace> {
+        self.workspace.as_ref()
+    }
+
+    /// The directory whose system the guest sees, if it is not the host's.
+    #[must_use]
+    pub fn rootfs(&self) -> Option<&Path> {
+        self.rootfs.as_deref()
+    }
 }
 
 /// Values of variables may be secrets: their names alone are shown.
@@ -364,6 +450,8 @@ impl std::fmt::Debug for Spec {
             .field("timeout_ms", &self.timeout_ms)
             .field("agent_id", &self.agent_id)
             .field("hostname", &self.hostname)
+            .field("workspace", &self.workspace)
+            .field("rootfs", &self.rootfs)
             .field(
                 "env",
                 &self.env.iter().map(|(name, _)| name).collect::<Vec<_>>(),

@@ -259,6 +259,38 @@ pub enum KavachError {
         hint: Option<String>,
     },
 
+    /// The sandbox has no workspace.
+    #[error("cannot {act}: the sandbox has no workspace")]
+    NoWorkspace {
+        /// What was tried, as a verb.
+        act: &'static str,
+    },
+
+    /// A guest made more in its workspace than is looked at. Nothing was applied.
+    #[error("the workspace has more than {limit} {what}, found at {path}")]
+    WorkspaceLimit {
+        /// What there is too much of.
+        what: &'static str,
+        /// The limit, see [`workspace::Limits`](crate::workspace::Limits).
+        limit: usize,
+        /// Where the walk was; escaped, and cut if it is long.
+        path: String,
+    },
+
+    /// The overlay's upper directory holds what kavach's mounts never make, so that it cannot be
+    /// told what the guest changed. Nothing was applied.
+    #[error("cannot read the workspace's upper directory: {problem} at {path}")]
+    WorkspaceLayer {
+        /// What it holds.
+        problem: &'static str,
+        /// Where; escaped.
+        path: String,
+    },
+
+    /// Another apply changes the same directory at this moment.
+    #[error("the workspace is being changed by another apply")]
+    WorkspaceBusy,
+
     /// The host refused plain input or output that kavach itself needs.
     #[error("cannot {op} {path:?}: {source}")]
     HostIo {
@@ -318,6 +350,10 @@ impl KavachError {
             KavachError::HookPanicked { .. } => "KV-HOOK-PANICKED",
             KavachError::SandboxGone { .. } => "KV-SANDBOX-GONE",
             KavachError::Unsupported { .. } => "KV-UNSUPPORTED",
+            KavachError::NoWorkspace { .. } => "KV-NO-WORKSPACE",
+            KavachError::WorkspaceLimit { .. } => "KV-WORKSPACE-LIMIT",
+            KavachError::WorkspaceLayer { .. } => "KV-WORKSPACE-LAYER",
+            KavachError::WorkspaceBusy => "KV-WORKSPACE-BUSY",
             KavachError::HostIo { .. } => "KV-HOST-IO",
         }
     }
@@ -389,6 +425,15 @@ impl KavachError {
                 Some("create a new sandbox".into())
             }
             KavachError::Unsupported { hint, .. } => hint.as_deref().map(Cow::Borrowed),
+            KavachError::NoWorkspace { .. } => Some("give it one in its config".into()),
+            KavachError::WorkspaceLimit { .. } => {
+                Some("raise the limit in workspace::Limits, or end the sandbox".into())
+            }
+            KavachError::WorkspaceLayer { .. } => Some(
+                "mount it with redirect_dir=nofollow,metacopy=off and the marks that userxattr says"
+                    .into(),
+            ),
+            KavachError::WorkspaceBusy => Some("try again when that has ended".into()),
             KavachError::CommandNotExecutable { .. }
             | KavachError::Agent { .. }
             | KavachError::Cgroup { .. }

@@ -37,11 +37,12 @@ pub mod scoring;
 pub mod seccomp;
 mod supervise;
 mod supervisor;
+pub mod workspace;
 
 pub use audit::{AuditEvent, AuditHook, AuditKind, Decision};
 pub use backend::Backend;
 pub use command::{Command, IntoCommand, PtySize, Stdin};
-pub use config::{SandboxConfig, SandboxConfigBuilder, Spec};
+pub use config::{SandboxConfig, SandboxConfigBuilder, Spec, Workspace};
 pub use control::{Control, ControlState, Requirement};
 pub use enforcement::{EnforcementReport, EnforcementRow};
 pub use error::{KavachError, Result};
@@ -52,6 +53,7 @@ pub use pool::SandboxPool;
 pub use result::{ExecResult, Termination, Verdict};
 pub use sandbox::{Child, Sandbox, SandboxHandle};
 pub use scoring::StrengthScore;
+pub use workspace::{Applied, ApplyOptions, Changes};
 
 // The README's examples, compiled and run.
 #[cfg(doctest)]

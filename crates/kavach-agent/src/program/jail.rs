@@ -103,8 +103,13 @@ fn build(channel: &Channel, frame: &Frame) -> Result<core::convert::Infallible, 
         None => Sources::open(&setup)?,
     };
     if setup.has(flag::NEW_MOUNT) {
-        view::build(&setup, sources)?;
+        let upper = view::build(&setup, sources)?;
         sys::chdir(c"/").at(Step::Pivot)?;
+        if let Some(upper) = upper {
+            channel
+                .send_descriptor(Kind::Upper, 0, &upper)
+                .at(Step::Protocol)?;
+        }
     }
     finish(channel, &setup)
 }
@@ -242,19 +247,23 @@ fn write_maps(setup: &SetupReader<'_>, pid: u32) -> Res<()> {
 
 /// Writes `/proc/PID` + `file`, in one write, as the kernel demands of maps.
 fn write_proc(pid: u32, file: &[u8], parts: &[&[u8]]) -> Res<()> {
+    let fd = open_proc(pid, file, sys::O_WRONLY)?;
+    let mut text = kavach_proto::Fixed::<64>::new();
+    for part in parts {
+        text.put(part);
+    }
+    sys::write(fd.0, text.as_bytes()).map(drop)
+}
+
+/// Opens `/proc/PID` + `file`.
+pub(crate) fn open_proc(pid: u32, file: &[u8], flags: usize) -> Res<Fd> {
     let mut path = kavach_proto::Fixed::<64>::new();
     let mut number = Digits::new();
     for part in [&b"/proc/"[..], number.decimal(pid.into()).to_bytes(), file] {
         path.put(part);
     }
     let mut buf = [0u8; 64];
-    let path = view::c_string(&mut buf, path.as_bytes())?;
-    let fd: Fd = sys::open(AT_FDCWD, path, sys::O_WRONLY)?;
-    let mut text = kavach_proto::Fixed::<64>::new();
-    for part in parts {
-        text.put(part);
-    }
-    sys::write(fd.0, text.as_bytes()).map(drop)
+    sys::open(AT_FDCWD, view::c_string(&mut buf, path.as_bytes())?, flags)
 }
 
 /// Lowers two limits that hold for this user namespace alone (/proc/sys/user, namespaces(7)).

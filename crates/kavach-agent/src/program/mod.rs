@@ -7,8 +7,10 @@
 mod channel;
 mod jail;
 mod launch;
+mod overlay;
 mod reaper;
 mod serve;
+mod source;
 mod sys;
 mod view;
 

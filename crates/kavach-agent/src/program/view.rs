@@ -11,6 +11,7 @@ use kavach_proto::{MAX_MOUNTS, MapKind, MountKind, MountOp, SetupReader, Step, a
 
 use super::channel::{At, Failed};
 use super::sys::{self, AT_FDCWD, EEXIST, EINVAL, ENAMETOOLONG, ENOENT, ENOTDIR, Errno, Fd, Res};
+use super::{overlay, source};
 
 const PATH_MAX: usize = 4096;
 
@@ -27,24 +28,16 @@ impl Sources {
             fds: [-1; MAX_MOUNTS],
         };
         for (index, op) in setup.mounts().enumerate() {
-            let source = match op.kind {
-                MountKind::Bind => op.source,
-                MountKind::MaskFile => c"/dev/null",
-                _ => continue,
-            };
-            let opened = sys::open_tree(AT_FDCWD, source).and_then(|fd| {
-                sys::mount_set(&fd, attributes(op.attrs), true)?;
-                Ok(fd)
-            });
-            match opened {
-                Ok(fd) => {
+            match source::open(&op, index) {
+                Ok(Some(fd)) => {
                     if let Some(slot) = sources.fds.get_mut(index) {
                         *slot = fd.0;
                         core::mem::forget(fd);
                     }
                 }
-                Err(ENOENT) if op.attrs & attr::OPTIONAL != 0 => {}
-                Err(e) => return Err(e).at_index(Step::OpenSource, index),
+                Ok(None) => {}
+                Err(failed) if failed.errno == ENOENT && op.attrs & attr::OPTIONAL != 0 => {}
+                Err(failed) => return Err(failed),
             }
         }
         Ok(sources)
@@ -66,7 +59,7 @@ impl Drop for Sources {
 }
 
 /// set-user-ID bits and file capabilities never work in a sandbox.
-fn attributes(attrs: u32) -> u64 {
+pub(super) fn attributes(attrs: u32) -> u64 {
     let mut set = sys::MOUNT_ATTR_NOSUID;
     if attrs & attr::READ_ONLY != 0 {
         set |= sys::MOUNT_ATTR_RDONLY;
@@ -86,8 +79,9 @@ fn guest_ids(setup: &SetupReader<'_>) -> Option<(u32, u32)> {
     (mapping.kind == MapKind::Range).then_some((mapping.uid, mapping.gid))
 }
 
-/// Builds the view of `setup` and, where it asks for a private root, moves into it.
-pub(crate) fn build(setup: &SetupReader<'_>, mut sources: Sources) -> Result<(), Failed> {
+/// Builds the view of `setup` and, where it asks for a private root, moves into it. Returns the
+/// upper directory of the workspace, if there is one that the host cannot reach by itself.
+pub(crate) fn build(setup: &SetupReader<'_>, mut sources: Sources) -> Result<Option<Fd>, Failed> {
     sys::make_mounts_private().at(Step::Propagation)?;
     let private = setup.has(flag::PRIVATE_ROOT);
     let root = if private {
@@ -95,8 +89,22 @@ pub(crate) fn build(setup: &SetupReader<'_>, mut sources: Sources) -> Result<(),
     } else {
         sys::open(AT_FDCWD, c"/", sys::O_PATH | sys::O_DIRECTORY).at(Step::NewRoot)?
     };
+    let (mut disk, mut upper) = (None, None);
     for (index, op) in setup.mounts().enumerate() {
         let source = sources.take(index);
+        match op.kind {
+            MountKind::Upper => {
+                disk = source;
+                continue;
+            }
+            MountKind::Overlay => {
+                let lower = source.ok_or(ENOENT).at_index(Step::OpenSource, index)?;
+                upper = overlay::lay(&root, &op, &lower, disk.as_ref(), guest_ids(setup))
+                    .at_index(Step::Overlay, index)?;
+                continue;
+            }
+            _ => {}
+        }
         match show(&root, &op, source) {
             Err(ENOENT | ENOTDIR) if op.attrs & attr::OPTIONAL != 0 => {}
             done => done.at_index(Step::Mount, index)?,
@@ -115,7 +123,7 @@ pub(crate) fn build(setup: &SetupReader<'_>, mut sources: Sources) -> Result<(),
             sys::mount_set(&root, sys::MOUNT_ATTR_RDONLY, false).at(Step::ReadOnlyRoot)?;
         }
     }
-    Ok(())
+    Ok(upper)
 }
 
 /// A small tmpfs, mounted on some directory of the host that exists; nothing of it is left once
@@ -211,6 +219,8 @@ fn show(root: &Fd, op: &MountOp<'_>, source: Option<Fd>) -> Res<()> {
             sys::unmount(name)?;
             sys::rmdir(dir, name)
         }),
+        // Built by their own module.
+        MountKind::Overlay | MountKind::Upper => Err(EINVAL),
     }
 }
 
@@ -219,7 +229,7 @@ fn existing(root: &Fd, path: &CStr) -> Res<Fd> {
 }
 
 /// A mount point of the same type as `source`, made if missing.
-fn place_for(root: &Fd, path: &CStr, source: &Fd) -> Res<Fd> {
+pub(super) fn place_for(root: &Fd, path: &CStr, source: &Fd) -> Res<Fd> {
     if !sys::is_directory(source)? {
         return match new_file(root, path, 0o644) {
             Err(EEXIST) => existing(root, path),

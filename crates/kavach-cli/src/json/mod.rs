@@ -27,7 +27,12 @@ use crate::output;
 pub(crate) fn print(document: &impl Serialize) -> Result<()> {
     let text = serde_json::to_string_pretty(document)
         .map_err(|error| CliError::io("write JSON")(error.into()))?;
-    output::line(&escaped(&text))
+    print_text(&text)
+}
+
+/// Prints a document that is JSON already, and a newline.
+pub(crate) fn print_text(json: &str) -> Result<()> {
+    output::line(&escaped(json))
 }
 
 /// serde_json escapes what is below U+0020 and leaves the rest as it is, also C1 controls and

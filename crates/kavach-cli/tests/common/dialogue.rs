@@ -41,9 +41,34 @@ pub(crate) struct Setting {
     pub(crate) policy: &'static str,
 }
 
+/// Says its size at the start and at every change, and what is typed.
+pub(crate) const SIZES: &str = r"
+import os, select, signal
+changed, change = os.pipe()
+os.set_blocking(change, False)
+signal.set_wakeup_fd(change)
+signal.signal(signal.SIGWINCH, lambda *_: None)
+def tell(): print('size', *reversed(os.get_terminal_size()), flush=True)
+print('\033[?1049h\033[?25l', end='')
+tell()
+while True:
+    for ready in select.select([0, changed], [], [])[0]:
+        said = os.read(ready, 100)
+        if ready == 0: print('got', said.decode().strip(), flush=True)
+        else: tell()
+";
+
+/// The settings of a test, or none where nothing can be tested here.
+pub(crate) fn each(test: &str) -> impl Iterator<Item = Setting> {
+    super::sandboxes(test, "strict")
+        .then(|| settings(test))
+        .into_iter()
+        .flatten()
+}
+
 /// Every setting that a test is to hold in: as root and as an ordinary user. Says which one, so
 /// that a failure names it.
-pub(crate) fn settings(test: &str) -> impl Iterator<Item = Setting> {
+fn settings(test: &str) -> impl Iterator<Item = Setting> {
     let whos: &[Who] = if rustix::process::geteuid().is_root() {
         &[Who::Caller, Who::User]
     } else {

@@ -1,6 +1,6 @@
 //! Whether a document keeps its JSON Schema.
 //!
-//! The part of JSON Schema that docs/schemas uses, and no more: a keyword that is not known here
+//! The part of JSON Schema that docs/schemas and policies/ use, and no more: a keyword that is not known here
 //! fails the test. The complete validators there are bring more than seventy crates with them.
 
 use std::path::PathBuf;
@@ -42,7 +42,23 @@ fn check(root: &Value, schema: &Value, value: &Value, at: &str, faults: &mut Vec
             "maximum" if value.as_f64().is_some_and(|n| Some(n) > rule.as_f64()) => {
                 fault(format!("{value} > {rule}"));
             }
-            // The one pattern of the schemas.
+            "maxLength" if length(value) > rule.as_u64() => fault(format!("{value} is long")),
+            "maxItems" if value.as_array().map(|l| l.len() as u64) > rule.as_u64() => {
+                fault(format!("{value} is long"));
+            }
+            "uniqueItems" => {
+                let list = value.as_array().map(Vec::as_slice).unwrap_or_default();
+                if (1..list.len()).any(|n| list[..n].contains(&list[n])) {
+                    fault(format!("{value} has the same twice"));
+                }
+            }
+            // The two patterns of the schemas.
+            "pattern" if rule == "^/." => {
+                let text = value.as_str().unwrap_or_default();
+                if !text.starts_with('/') || text.len() < 2 {
+                    fault(format!("{value} does not match {rule}"));
+                }
+            }
             "pattern" => {
                 assert_eq!(rule, "^KV-[A-Z-]+$");
                 let rest = value.as_str().unwrap_or_default().strip_prefix("KV-");
@@ -51,8 +67,11 @@ fn check(root: &Value, schema: &Value, value: &Value, at: &str, faults: &mut Vec
                     fault(format!("{value} does not match {rule}"));
                 }
             }
-            "type" | "enum" | "const" | "minimum" | "maximum" => {}
-            "$ref" | "anyOf" | "oneOf" => {}
+            "type" | "enum" | "const" | "minimum" | "maximum" | "maxLength" | "maxItems" => {}
+            "$ref" | "anyOf" | "oneOf" | "propertyNames" => {}
+            // Of keys that are named, `false` is how every object is taken here.
+            "additionalProperties" if rule.is_object() || rule == &Value::Bool(false) => {}
+            "x-unit" => {}
             other => panic!("{at}: the keyword `{other}` is not known to this test"),
         }
     }
@@ -76,6 +95,17 @@ fn check(root: &Value, schema: &Value, value: &Value, at: &str, faults: &mut Vec
     if let (Some(items), Some(list)) = (schema.get("items"), value.as_array()) {
         for (index, item) in list.iter().enumerate() {
             check(root, items, item, &format!("{at}/{index}"), faults);
+        }
+    }
+    if let (Some(rule @ Value::Object(_)), Some(object)) =
+        (schema.get("additionalProperties"), value.as_object())
+    {
+        for (key, value) in object {
+            check(root, rule, value, &format!("{at}/{key}"), faults);
+            let names = schema.get("propertyNames").unwrap_or(&Value::Null);
+            if names.is_object() {
+                check(root, names, &Value::from(key.as_str()), at, faults);
+            }
         }
     }
     if let (Some(Value::Object(known)), Some(object)) =
@@ -104,6 +134,10 @@ fn check_object(
             None => faults.push(format!("{at}: {key} is not documented")),
         }
     }
+}
+
+fn length(value: &Value) -> Option<u64> {
+    value.as_str().map(|text| text.chars().count() as u64)
 }
 
 /// `rule` is the name of a type, or a list of them.

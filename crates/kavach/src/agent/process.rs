@@ -25,6 +25,8 @@ pub(crate) struct Rehearsal {
     pid: Pid,
     pidfd: OwnedFd,
     rehearsing: Option<Pid>,
+    /// What the agent passed as the upper directory of the workspace.
+    upper: Option<OwnedFd>,
 }
 
 /// How long a sandbox may take to be built. It takes milliseconds; a mount source on a file system
@@ -142,10 +144,9 @@ async fn build(
         pid,
         pidfd,
         rehearsing: None,
+        upper: None,
     };
-    let waiting = expect(&mut rehearsal.reader, Kind::Rehearsing, &describe).await;
-    let waiting = waiting.and_then(|frame| frame.number());
-    match waiting {
+    match waiting(&mut rehearsal, &describe).await {
         Ok(_) => {
             rehearsal.rehearsing = only_child(pid);
             Ok((rehearsal, announced != first))
@@ -157,13 +158,38 @@ async fn build(
     }
 }
 
+/// Returns once the rehearsing process waits.
+async fn waiting(
+    rehearsal: &mut Rehearsal,
+    describe: &impl Fn(&Failure) -> (String, Option<String>),
+) -> Result<u32> {
+    let mut frame = next(&mut rehearsal.reader, describe).await?;
+    if let Some(Frame {
+        kind: Kind::Upper,
+        fd: Some(upper),
+        ..
+    }) = frame
+    {
+        rehearsal.upper = Some(upper);
+        frame = next(&mut rehearsal.reader, describe).await?;
+    }
+    due(frame, Kind::Rehearsing)?.number()
+}
+
 async fn expect(
     reader: &mut OwnedReadHalf,
     kind: Kind,
     describe: &impl Fn(&Failure) -> (String, Option<String>),
 ) -> Result<Frame> {
+    due(next(reader, describe).await?, kind)
+}
+
+/// The next frame; a failure of the setup is the error that it tells of.
+async fn next(
+    reader: &mut OwnedReadHalf,
+    describe: &impl Fn(&Failure) -> (String, Option<String>),
+) -> Result<Option<Frame>> {
     match connection::receive(reader).await? {
-        Some(frame) if frame.kind == kind => Ok(frame),
         Some(frame) if frame.kind == Kind::SetupFailed => {
             let failure =
                 Failure::read(&frame.payload).map_err(|e| broken(format_args!("{e:?}")))?;
@@ -177,6 +203,13 @@ async fn expect(
                 fix,
             })
         }
+        frame => Ok(frame),
+    }
+}
+
+fn due(frame: Option<Frame>, kind: Kind) -> Result<Frame> {
+    match frame {
+        Some(frame) if frame.kind == kind => Ok(frame),
         Some(frame) => Err(broken(format_args!(
             "said {:?} where {kind:?} was due",
             frame.kind
@@ -205,6 +238,12 @@ impl Rehearsal {
     /// The process that waits with every restriction of a guest, as the host sees it.
     pub(crate) const fn rehearsing(&self) -> Option<Pid> {
         self.rehearsing
+    }
+
+    /// What the agent passed as the upper directory of the workspace: nothing is known of it but
+    /// that it is a descriptor.
+    pub(crate) const fn take_upper(&mut self) -> Option<OwnedFd> {
+        self.upper.take()
     }
 
     /// Ends the rehearsal; the agent serves from now on. That it does so is not waited for: it

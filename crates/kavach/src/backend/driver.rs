@@ -19,6 +19,7 @@ use crate::enforcement::EnforcementReport;
 use crate::error::Result;
 use crate::plan::Plan;
 use crate::result::{LimitEvent, Termination, Usage};
+use crate::workspace::Layers;
 
 /// A future of a trait method.
 pub type Act<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -113,6 +114,12 @@ pub trait Instance: Debug + Send + Sync {
     /// apart from the rest. The other commands were then killed, and did not lose their agent.
     fn was_killed(&self) -> bool {
         false
+    }
+
+    /// The layers of its workspace, where it has one and the backend keeps it on this host. They
+    /// stay after the end of its processes, until the instance is dropped.
+    fn workspace(&self) -> Option<&Layers> {
+        None
     }
 
     /// The ability to pause, where the backend has it on this host.

@@ -44,6 +44,10 @@ impl Clone for KavachError {
             HookPanicked { hook, act }
             SandboxGone { act }
             Unsupported { act, backend, reason, hint }
+            NoWorkspace { act }
+            WorkspaceLimit { what, limit, path }
+            WorkspaceLayer { problem, path }
+            WorkspaceBusy {}
             HostIo { op, path; source }
         }
     }

@@ -104,13 +104,26 @@ fn one_of_each() -> Vec<KavachError> {
             reason: "no freezer".into(),
             hint: Some("delegate a cgroup".into()),
         },
+        KavachError::NoWorkspace {
+            act: "apply changes",
+        },
+        KavachError::WorkspaceLimit {
+            what: "changed entries",
+            limit: 10,
+            path: "a/b".into(),
+        },
+        KavachError::WorkspaceLayer {
+            problem: "a redirect",
+            path: "a/b".into(),
+        },
+        KavachError::WorkspaceBusy,
         KavachError::HostIo {
             op: "read".into(),
             path: "/proc/x".into(),
             source: io(),
         },
     ];
-    assert_eq!(all.len(), 25, "one of each variant");
+    assert_eq!(all.len(), 29, "one of each variant");
     all
 }
 

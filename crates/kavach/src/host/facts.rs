@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::{DirectoryKind, FileId, RootFacts};
+
 /// Whether the host has something.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -202,6 +204,17 @@ pub struct HostFacts {
     /// Which of these paths lead through a symbolic link.
     #[serde(default)]
     pub linked: BTreeSet<PathBuf>,
+    /// Which files the looked-at paths of a config are, so that nothing else is shown in their
+    /// place.
+    pub ids: BTreeMap<PathBuf, FileId>,
+    /// The directories that a config wants shown under the guest's own rights.
+    pub directories: BTreeMap<PathBuf, DirectoryKind>,
+    /// The directory that is to be the root of the sandbox; `None` where it was not looked at or
+    /// cannot be listed.
+    pub root: Option<RootFacts>,
+    /// Whether tmpfs keeps extended attributes of users (Linux 6.6, `CONFIG_TMPFS_XATTR`), which
+    /// an overlay without privilege keeps its marks in.
+    pub tmpfs_user_xattr: bool,
 }
 
 /// The bit of `CAP_SYS_ADMIN` in a capability set (`linux/capability.h`).
@@ -217,6 +230,17 @@ impl HostFacts {
     #[must_use]
     pub const fn is_privileged(&self) -> bool {
         self.euid == 0 && self.capabilities_effective & CAP_SYS_ADMIN != 0
+    }
+
+    /// Whether the kernel is of this version or a later one; true where its release cannot be
+    /// read as a version.
+    #[must_use]
+    pub fn has_kernel(&self, major: u32, minor: u32) -> bool {
+        let mut numbers = self.kernel_release.split(['.', '-']).map(str::parse::<u32>);
+        match (numbers.next(), numbers.next()) {
+            (Some(Ok(a)), Some(Ok(b))) => (a, b) >= (major, minor),
+            _ => true,
+        }
     }
 
     /// Whether a range of user ids can be mapped: root with `CAP_SETUID` and `CAP_SETGID`, and

@@ -1,10 +1,11 @@
 //! Hosts that are not this one: for tests of plans, and for `policy explain` of another machine.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::{
-    Availability, CgroupFacts, CgroupVersion, ControllerFacts, HostFacts, IdRange, PathKind,
+    Availability, CgroupFacts, CgroupVersion, ControllerFacts, DirectoryKind, HostFacts, IdRange,
+    PathKind,
 };
 
 /// All 41 capabilities of Linux 5.9 and later.
@@ -73,6 +74,10 @@ impl HostFacts {
             container: None,
             paths,
             linked: BTreeSet::new(),
+            ids: BTreeMap::new(),
+            directories: BTreeMap::new(),
+            root: None,
+            tmpfs_user_xattr: true,
         }
     }
 
@@ -162,6 +167,20 @@ impl HostFacts {
             ..Self::modern_root()
         }
         .without_cgroups()
+    }
+
+    /// The same host with this directory, or what is there instead.
+    #[must_use]
+    pub fn with_directory(mut self, path: impl AsRef<Path>, kind: DirectoryKind) -> Self {
+        self.directories.insert(path.as_ref().to_path_buf(), kind);
+        self
+    }
+
+    /// The same host where tmpfs keeps no attributes of users, as before Linux 6.6.
+    #[must_use]
+    pub fn without_tmpfs_xattr(mut self) -> Self {
+        self.tmpfs_user_xattr = false;
+        self
     }
 
     /// The same host with `kind` at `path`.

@@ -1,6 +1,7 @@
 //! What this host can do: facts as plain data, so that a plan can be made for any host.
 
 mod cgroups;
+pub(crate) mod directories;
 mod facts;
 mod fakes;
 mod probe;
@@ -10,6 +11,7 @@ use std::path::PathBuf;
 use crate::error::Result;
 
 pub(crate) use cgroups::Host;
+pub use directories::{Directory, DirectoryKind, FileId, RootEntry, RootFacts};
 pub use facts::{
     Availability, CgroupFacts, CgroupVersion, ControllerFacts, HostFacts, IdRange, PathKind,
 };

@@ -1,12 +1,14 @@
 //! Looking at this host. The only part of planning that reads files.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, access};
 
-use super::{Availability, CgroupFacts, HostFacts, IdRange, PathKind};
+use super::{Availability, CgroupFacts, FileId, HostFacts, IdRange, PathKind};
 use crate::cgroup::layout::{LARGEST_MOUNTINFO, mount_points};
 use crate::plan::{SYSTEM_PATHS, is_public_etc, public_etc_names};
 
@@ -47,8 +49,12 @@ pub(super) fn without_cgroups() -> HostFacts {
         page_size: u64::try_from(rustix::param::page_size()).unwrap_or(4096),
         kvm: kvm(),
         container: container(),
-        paths: std::collections::BTreeMap::new(),
+        paths: BTreeMap::new(),
         linked: std::collections::BTreeSet::new(),
+        ids: BTreeMap::new(),
+        directories: BTreeMap::new(),
+        root: None,
+        tmpfs_user_xattr: tmpfs_user_xattr(),
     };
     for path in SYSTEM_PATHS {
         facts.paths.insert(path.into(), root_entry(Path::new(path)));
@@ -72,7 +78,9 @@ impl HostFacts {
         for path in paths {
             let known = self.paths.get(path);
             if known.is_none_or(|kind| !matches!(kind, PathKind::Symlink(_))) {
-                self.paths.insert(path.to_path_buf(), kind_of(path));
+                let (kind, id) = identify(path);
+                self.paths.insert(path.to_path_buf(), kind);
+                self.ids.extend(id.map(|id| (path.to_path_buf(), id)));
             }
             if fs::canonicalize(path).is_ok_and(|real| real != path) {
                 self.linked.insert(path.to_path_buf());
@@ -253,13 +261,39 @@ fn root_entry(path: &Path) -> PathKind {
 
 /// What is at a path, links followed.
 fn kind_of(path: &Path) -> PathKind {
-    match fs::metadata(path) {
-        Ok(meta) if meta.is_dir() => PathKind::Directory,
-        Ok(meta) if meta.is_file() => PathKind::File,
-        Ok(_) => PathKind::Special,
-        Err(err) if err.kind() == io::ErrorKind::NotFound => PathKind::Missing,
-        Err(err) => PathKind::Unreadable(err.raw_os_error().unwrap_or(0)),
-    }
+    identify(path).0
+}
+
+/// The same, and which file it is.
+fn identify(path: &Path) -> (PathKind, Option<FileId>) {
+    let meta = match fs::metadata(path) {
+        Ok(meta) => meta,
+        Err(err) if err.kind() == io::ErrorKind::NotFound => return (PathKind::Missing, None),
+        Err(err) => {
+            let kind = PathKind::Unreadable(err.raw_os_error().unwrap_or(0));
+            return (kind, None);
+        }
+    };
+    let kind = if meta.is_dir() {
+        PathKind::Directory
+    } else if meta.is_file() {
+        PathKind::File
+    } else {
+        PathKind::Special
+    };
+    let id = FileId {
+        device: meta.dev(),
+        inode: meta.ino(),
+    };
+    (kind, Some(id))
+}
+
+/// Tries it, on a file without a name: memfds are files of tmpfs.
+fn tmpfs_user_xattr() -> bool {
+    use rustix::fs::{MemfdFlags, XattrFlags, fsetxattr, memfd_create};
+    memfd_create("kavach-probe", MemfdFlags::CLOEXEC)
+        .and_then(|file| fsetxattr(file, "user.kavach", b"y", XattrFlags::CREATE))
+        .is_ok()
 }
 
 #[cfg(test)]

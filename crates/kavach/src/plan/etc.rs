@@ -111,7 +111,7 @@ pub(super) fn steps(host: &HostFacts, identity: &Identity, network: Network) -> 
     out
 }
 
-fn bind(path: &Path, kind: &PathKind) -> Option<MountStep> {
+pub(super) fn bind(path: &Path, kind: &PathKind) -> Option<MountStep> {
     let is_dir = match kind {
         PathKind::Directory => true,
         PathKind::File => false,
@@ -126,11 +126,12 @@ fn bind(path: &Path, kind: &PathKind) -> Option<MountStep> {
         recursive: true,
         // A package manager may replace one between the look and the mount.
         optional: true,
+        pinned: None,
     })
 }
 
 /// The made-up files.
-fn made_up(identity: &Identity, network: Network) -> Vec<(&'static str, String)> {
+pub(super) fn made_up(identity: &Identity, network: Network) -> Vec<(&'static str, String)> {
     let name = identity.hostname.as_deref().unwrap_or("localhost");
     let (uid, gid, home) = (identity.uid, identity.gid, identity.home.display());
     let hosts_from = if network == Network::On {

@@ -1,7 +1,7 @@
 //! Namespaces and user ids.
 
 use super::settle::{Outcome, Settler};
-use super::{Mapping, NamespacePlan};
+use super::{Mapping, NamespacePlan, workspace};
 use crate::config::Spec;
 use crate::control::Control;
 use crate::error::Result;
@@ -94,15 +94,19 @@ pub(super) fn plan(spec: &Spec, host: &HostFacts, settler: &mut Settler<'_>) -> 
     })?;
     // A private root is made of mounts and shows a /proc of its own.
     let own_mounts = settler.holds(Control::MountNamespace) && settler.holds(Control::PidNamespace);
-    settler.settle(Control::FilesystemView, "private", || match &lack {
-        _ if own_mounts => Outcome::held("pivot_root into a tmpfs of the sandbox's own"),
-        Some(lack) if !can_others => lack.outcome(),
-        _ => Outcome::missing(
-            "mount and pid namespaces of the sandbox's own",
-            "the host's",
-            "ask for `mount_namespace` and `pid_namespace` too",
-        ),
-    })?;
+    settler.settle(
+        Control::FilesystemView,
+        workspace::view(spec),
+        || match &lack {
+            _ if own_mounts => Outcome::held("pivot_root into a tmpfs of the sandbox's own"),
+            Some(lack) if !can_others => lack.outcome(),
+            _ => Outcome::missing(
+                "mount and pid namespaces of the sandbox's own",
+                "the host's",
+                "ask for `mount_namespace` and `pid_namespace` too",
+            ),
+        },
+    )?;
 
     let namespaces = NamespacePlan {
         user,

@@ -74,6 +74,9 @@ const ON_FILES: u64 = EXECUTE | WRITE_FILE | READ_FILE | TRUNCATE | IOCTL_DEV;
 const READ_EXECUTE: u64 = EXECUTE | READ_FILE | READ_DIR;
 /// Everything but making devices, which nothing inside needs.
 const SCRATCH: u64 = (ABI_1 & !(MAKE_CHAR | MAKE_BLOCK)) | REFER | TRUNCATE;
+/// On the host's own files nothing that a host program would meet as anything but a file: no
+/// socket, and no pipe, which would keep it waiting.
+const WRITE_THROUGH: u64 = SCRATCH & !(MAKE_SOCK | MAKE_FIFO);
 /// Use a device.
 const DEVICE: u64 = READ_FILE | WRITE_FILE | TRUNCATE | IOCTL_DEV;
 
@@ -124,7 +127,7 @@ pub(super) fn plan(
     let rules = if view.private_root {
         private_rules(spec, view)
     } else {
-        host_rules()
+        host_rules(view)
     };
     let rules = rules
         .into_iter()
@@ -199,6 +202,10 @@ fn private_rules(spec: &Spec, view: &ViewPlan) -> Vec<(PathBuf, u64)> {
             } => {
                 rules.push((target.clone(), READ_EXECUTE & ON_FILES));
             }
+            MountStep::Workspace { lower, .. } => rules.push((lower.path.clone(), SCRATCH)),
+            MountStep::WriteThrough { directory } => {
+                rules.push((directory.path.clone(), WRITE_THROUGH));
+            }
             _ => {}
         }
     }
@@ -226,14 +233,19 @@ fn private_rules(spec: &Spec, view: &ViewPlan) -> Vec<(PathBuf, u64)> {
 }
 
 /// Rules over the host's own files: read and run everything that the caller may, write nothing
-/// but temporary files and devices.
-fn host_rules() -> Vec<(PathBuf, u64)> {
-    vec![
+/// but temporary files, devices and the workspace.
+fn host_rules(view: &ViewPlan) -> Vec<(PathBuf, u64)> {
+    let mut rules = vec![
         ("/".into(), READ_EXECUTE),
         ("/tmp".into(), SCRATCH),
         ("/var/tmp".into(), SCRATCH),
         ("/dev".into(), DEVICE | READ_DIR),
-    ]
+    ];
+    rules.extend(view.mounts.iter().filter_map(|step| match step {
+        MountStep::Workspace { lower, .. } => Some((lower.path.clone(), SCRATCH)),
+        _ => None,
+    }));
+    rules
 }
 
 #[cfg(test)]
@@ -268,5 +280,6 @@ mod tests {
     fn scratch_makes_no_devices() {
         assert_eq!(SCRATCH & (MAKE_CHAR | MAKE_BLOCK), 0);
         assert_ne!(SCRATCH & MAKE_SOCK, 0);
+        assert_eq!(WRITE_THROUGH & (MAKE_SOCK | MAKE_FIFO), 0);
     }
 }

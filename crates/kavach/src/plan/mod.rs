@@ -6,26 +6,28 @@ mod explain;
 mod isolation;
 mod landlock;
 mod limits;
+mod rootfs;
 mod settle;
 #[cfg(test)]
 #[cfg(feature = "process")]
 mod tests;
 mod types;
 mod view;
+mod workspace;
 
 pub use etc::is_public_etc;
 pub(crate) use etc::public_etc_names;
 pub use explain::{ExplainedControl, Explanation, Obstacle, explain};
 pub use landlock::access;
 pub use types::{
-    FilterOptions, FilterPlan, Identity, LandlockPlan, LandlockRule, LimitMechanism, LimitsPlan,
-    Mapping, MountStep, NamespacePlan, Owner, Plan, PlannedControl, PlannedLimit, Resource, Rlimit,
-    ViewPlan,
+    FilterOptions, FilterPlan, HostDirectory, HostIds, Identity, LandlockPlan, LandlockRule,
+    LimitMechanism, LimitsPlan, Mapping, MountStep, NamespacePlan, Owner, Plan, PlannedControl,
+    PlannedLimit, Resource, Rlimit, UpperPlan, ViewPlan,
 };
 pub use view::SYSTEM_PATHS;
 
 use crate::backend::{Backend, unavailable_in_build};
-use crate::config::Spec;
+use crate::config::{Spec, Workspace};
 use crate::control::Control;
 use crate::error::{KavachError, Result};
 use crate::host::HostFacts;
@@ -78,6 +80,7 @@ fn plan_process(
     let private = isolation.private_view;
     let identity = identity(spec, &isolation, private);
     let view = view::plan(spec, host, &isolation, &identity)?;
+    workspace::check(spec, &settler)?;
     settle_view(&mut settler, spec, &view)?;
     let landlock = landlock::plan(spec, host, &isolation, &view, &mut settler)?;
     let has_filter = settler.holds(Control::SyscallFilter);
@@ -104,7 +107,8 @@ fn plan_process(
             options: FilterOptions {
                 network: !policy.asks_for(Control::Network),
                 deny_memfd: is_approximate(limits.memory_bytes),
-                deny_unix_sockets: private && !policy.filesystem.read.is_empty(),
+                deny_unix_sockets: private
+                    && (!policy.filesystem.read.is_empty() || workspace::writes_to_host(spec)),
                 pin_cpus: is_approximate(limits.cpus),
             },
         });
@@ -140,6 +144,7 @@ fn plan_noop(
     host: &HostFacts,
 ) -> Result<(Plan, Vec<Obstacle>)> {
     let policy = &spec.policy;
+    workspace::check_noop(spec)?;
     let minimal = crate::policy::SandboxPolicy::minimal();
     for control in Control::ALL {
         match control {
@@ -224,10 +229,17 @@ fn settle_view(settler: &mut Settler<'_>, spec: &Spec, view: &ViewPlan) -> Resul
             )
         }
     })?;
-    let asked = format!(
+    let mut asked = format!(
         "{} MiB and {} inodes, /dev/shm {} MiB",
         fs.tmp_mb, fs.tmp_inodes, fs.shm_mb
     );
+    if let Some(quotas) = workspace::quotas(spec) {
+        if !view.private_root && !settler.asks_for(Control::Disk) {
+            let held = Outcome::held("size= and nr_inodes= of the workspace's tmpfs");
+            return settler.add(Control::Disk, quotas, held);
+        }
+        asked = format!("{asked}, {quotas}");
+    }
     settler.settle(Control::Disk, asked, || {
         if view.private_root {
             Outcome::held("size= and nr_inodes= of tmpfs")
@@ -267,13 +279,16 @@ fn settle_supervision(settler: &mut Settler<'_>, spec: &Spec) -> Result<()> {
 /// Who the guest is.
 fn identity(spec: &Spec, isolation: &isolation::Isolation, private: bool) -> Identity {
     let home = if private { view::HOME } else { "/" };
+    let cwd = spec
+        .workspace()
+        .map_or(std::path::Path::new(home), Workspace::directory);
     Identity {
         agent_id: spec.agent_id.clone(),
         hostname: isolation.namespaces.uts.then(|| spec.hostname.clone()),
         uid: isolation.uid,
         gid: isolation.gid,
         home: home.into(),
-        cwd: home.into(),
+        cwd: cwd.into(),
     }
 }
 

@@ -3,6 +3,7 @@
 mod explain;
 mod requirements;
 mod view;
+mod workspace;
 
 use super::*;
 use crate::config::SandboxConfig;

@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::backend::Backend;
 use crate::control::{Control, ControlState, Requirement};
 use crate::enforcement::EnforcementRow;
-use crate::host::CgroupVersion;
+use crate::host::{CgroupVersion, FileId};
 use crate::policy::{Network, OnOutput};
 
 /// Everything a backend needs to build a sandbox, and what the report expects of it.
@@ -195,6 +195,21 @@ pub enum MountStep {
         recursive: bool,
         /// Whether a source that has gone since the probe is left out.
         optional: bool,
+        /// Which file the source must be, where it was looked at on behalf of a config.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pinned: Option<FileId>,
+    },
+    /// An overlay over a host directory, at that directory's own path.
+    Workspace {
+        /// The directory, on the host and inside.
+        lower: HostDirectory,
+        /// Where the writes go.
+        upper: UpperPlan,
+    },
+    /// A host directory shown at its own path, to be written to, with what is mounted below it.
+    WriteThrough {
+        /// The directory.
+        directory: HostDirectory,
     },
     /// A path of the new root shown a second time.
     BindInside {
@@ -251,6 +266,45 @@ pub enum MountStep {
         /// Where.
         target: PathBuf,
     },
+}
+
+/// A directory of the host that is shown under the guest's own rights.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct HostDirectory {
+    /// Its path, without symbolic links.
+    pub path: PathBuf,
+    /// Which directory must be there.
+    pub id: FileId,
+    /// The ids on the host that show as the guest's own: an idmapped mount (`mount_setattr(2)`).
+    /// `None` where the guest has the caller's id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub owner: Option<HostIds>,
+}
+
+/// A user and a group of the host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct HostIds {
+    /// The user.
+    pub uid: u32,
+    /// The group.
+    pub gid: u32,
+}
+
+/// Where the writes to a workspace go.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum UpperPlan {
+    /// To a tmpfs that nothing inside can reach otherwise.
+    Tmpfs {
+        /// Most bytes.
+        size_bytes: u64,
+        /// Most inodes.
+        inodes: u64,
+    },
+    /// To `upper` in this directory, which the starter makes.
+    Directory(HostDirectory),
 }
 
 /// Contents of files are text: a list of numbers would be of no use to a reader.
@@ -420,6 +474,22 @@ impl Plan {
         self.controls
             .iter()
             .find(|planned| planned.control == control)
+    }
+
+    /// The workspace's step of the view, if there is one.
+    pub(crate) fn workspace(&self) -> Option<(&HostDirectory, &UpperPlan)> {
+        self.view.mounts.iter().find_map(|step| match step {
+            MountStep::Workspace { lower, upper } => Some((lower, upper)),
+            _ => None,
+        })
+    }
+
+    /// The host directories that the guest writes to.
+    pub(crate) fn write_through(&self) -> impl Iterator<Item = &HostDirectory> {
+        self.view.mounts.iter().filter_map(|step| match step {
+            MountStep::WriteThrough { directory } => Some(directory),
+            _ => None,
+        })
     }
 
     /// Whether the guest would be the host's root, without a user namespace in between.

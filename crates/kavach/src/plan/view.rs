@@ -4,11 +4,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::isolation::Isolation;
-use super::{Identity, Mapping, MountStep, Owner, ViewPlan, etc};
+use super::{Identity, Mapping, MountStep, Owner, ViewPlan, etc, rootfs, workspace};
 use crate::config::Spec;
 use crate::control::Control;
 use crate::error::{KavachError, Result};
-use crate::host::{HostFacts, PathKind};
+use crate::host::{FileId, HostFacts, PathKind};
 use crate::policy::{Links, Network};
 
 /// The guest's home.
@@ -76,7 +76,9 @@ pub(super) fn plan(
         check_links(&field, path, spec.policy.filesystem.read_links, host)?;
     }
     if !isolation.private_view {
-        return Ok(self::host(isolation, host));
+        let mut view = self::host(isolation, host);
+        view.mounts.extend(workspace::steps(spec, host, isolation)?);
+        return Ok(view);
     }
     let fs = &spec.policy.filesystem;
     let network = if isolation.namespaces.network {
@@ -84,12 +86,24 @@ pub(super) fn plan(
     } else {
         Network::On
     };
-    let mut mounts = system(host);
-    mounts.extend(etc::steps(host, identity, network));
+    let mut own = OwnPlaces::default();
+    let mut mounts = match spec.rootfs() {
+        None => {
+            let mut mounts = system(host);
+            mounts.extend(etc::steps(host, identity, network));
+            mounts
+        }
+        Some(rootfs) => {
+            let root = rootfs::plan(rootfs, spec, host, identity, network)?;
+            own = root.own;
+            root.mounts
+        }
+    };
     mounts.extend(devices(fs.shm_mb << 20));
     mounts.extend(proc());
-    mounts.extend(scratch(fs.tmp_mb << 20, fs.tmp_inodes));
+    mounts.extend(scratch(fs.tmp_mb << 20, fs.tmp_inodes, &own));
     mounts.extend(reads(spec, host)?);
+    mounts.extend(workspace::steps(spec, host, isolation)?);
     Ok(ViewPlan {
         private_root: true,
         root_size_bytes: ROOT_BYTES,
@@ -142,7 +156,7 @@ pub(super) fn keeps_cgroups(isolation: &Isolation, host: &HostFacts) -> bool {
 
 /// Programs and libraries.
 fn system(host: &HostFacts) -> Vec<MountStep> {
-    let mut out = vec![show("/usr".into(), true)];
+    let mut out = vec![show("/usr".into(), true, None)];
     for path in SYSTEM_LINKS {
         match host.kind(Path::new(path)) {
             PathKind::Symlink(link) => {
@@ -151,7 +165,7 @@ fn system(host: &HostFacts) -> Vec<MountStep> {
                     link: link.clone(),
                 });
             }
-            PathKind::Directory => out.push(show(path.into(), true)),
+            PathKind::Directory => out.push(show(path.into(), true, None)),
             _ => {}
         }
     }
@@ -177,6 +191,7 @@ fn devices(shm_bytes: u64) -> Vec<MountStep> {
             allow_dev: true,
             recursive: false,
             optional: false,
+            pinned: None,
         });
     }
     let links = [
@@ -223,8 +238,25 @@ fn proc() -> Vec<MountStep> {
     out
 }
 
+/// What of the sandbox's own is laid over a root that has it already.
+pub(super) struct OwnPlaces {
+    /// Whether there is a place for `/var/tmp`.
+    pub(super) var_tmp: bool,
+    /// Files of `/etc`, by name, with what is in them.
+    pub(super) etc: Vec<(&'static str, Vec<u8>)>,
+}
+
+impl Default for OwnPlaces {
+    fn default() -> Self {
+        Self {
+            var_tmp: true,
+            etc: Vec::new(),
+        }
+    }
+}
+
 /// One tmpfs shown as `/tmp`, `/var/tmp` and the home, so that one quota holds all three.
-fn scratch(size_bytes: u64, inodes: u64) -> Vec<MountStep> {
+fn scratch(size_bytes: u64, inodes: u64, own: &OwnPlaces) -> Vec<MountStep> {
     let parts = [
         ("tmp", "/tmp", 0o1777),
         ("var-tmp", "/var/tmp", 0o1777),
@@ -239,6 +271,9 @@ fn scratch(size_bytes: u64, inodes: u64) -> Vec<MountStep> {
         noexec: false,
     }];
     for (part, target, mode) in parts {
+        if target == "/var/tmp" && !own.var_tmp {
+            continue;
+        }
         let source = staging.join(part);
         out.push(MountStep::Dir {
             target: source.clone(),
@@ -259,6 +294,20 @@ fn scratch(size_bytes: u64, inodes: u64) -> Vec<MountStep> {
         owner: Owner::Guest,
         contents: b"[safe]\n\tdirectory = *\n".to_vec(),
     });
+    for (name, contents) in &own.etc {
+        let (source, target) = (staging.join(name), Path::new("/etc").join(name));
+        out.push(MountStep::File {
+            target: source.clone(),
+            mode: 0o644,
+            owner: Owner::Root,
+            contents: contents.clone(),
+        });
+        out.push(MountStep::BindInside {
+            source,
+            target: target.clone(),
+        });
+        out.push(MountStep::ReadOnlyRemount { target });
+    }
     out.push(MountStep::Detach {
         target: staging.into(),
     });
@@ -273,12 +322,18 @@ fn reads(spec: &Spec, host: &HostFacts) -> Result<Vec<MountStep>> {
         spec.policy.filesystem.read.iter().enumerate().collect();
     paths.sort_by_key(|(_, path)| *path);
     for (index, path) in paths {
-        check_place(index, path)?;
+        check_place(&format!("filesystem.read[{index}]"), path)?;
         // What is below something shown already is shown with it.
-        if is_system(path, host) || shown.iter().any(|above| path.starts_with(above)) {
+        if (spec.rootfs().is_none() && is_system(path, host))
+            || shown.iter().any(|above| path.starts_with(above))
+        {
             continue;
         }
-        out.push(show(path.clone(), *host.kind(path) == PathKind::Directory));
+        out.push(show(
+            path.clone(),
+            *host.kind(path) == PathKind::Directory,
+            host.ids.get(path).copied(),
+        ));
         shown.push(path);
     }
     Ok(out)
@@ -291,14 +346,19 @@ pub(super) fn is_system(path: &Path, host: &HostFacts) -> bool {
         .any(|system| path.starts_with(system) && host.has(Path::new(system)))
 }
 
-/// Refuses a read path that would cover what is the sandbox's own.
-fn check_place(index: usize, path: &Path) -> Result<()> {
+/// Refuses a path that would cover what is the sandbox's own.
+pub(super) fn check_place(field: &str, path: &Path) -> Result<()> {
     let own = ["/etc", "/tmp", "/var/tmp", "/run", HOME, STAGING];
-    let Some(own) = own.into_iter().find(|own| Path::new(own).starts_with(path)) else {
+    covers_none(field, path, &own)
+}
+
+/// Refuses a path that would cover one of these.
+pub(super) fn covers_none(field: &str, path: &Path, own: &[&str]) -> Result<()> {
+    let Some(own) = own.iter().find(|own| Path::new(own).starts_with(path)) else {
         return Ok(());
     };
     Err(KavachError::invalid(
-        format!("filesystem.read[{index}]"),
+        field,
         format!("{path:?} would cover the sandbox's own {own}"),
         "a path that is not at or above one of the sandbox's own directories",
         "name the files or directories below it that are needed",
@@ -341,7 +401,7 @@ fn check_links(field: &str, path: &Path, links: Links, host: &HostFacts) -> Resu
     ))
 }
 
-fn show(path: PathBuf, is_dir: bool) -> MountStep {
+fn show(path: PathBuf, is_dir: bool, pinned: Option<FileId>) -> MountStep {
     MountStep::Bind {
         source: path.clone(),
         target: path,
@@ -350,6 +410,7 @@ fn show(path: PathBuf, is_dir: bool) -> MountStep {
         allow_dev: false,
         recursive: true,
         optional: false,
+        pinned,
     }
 }
 

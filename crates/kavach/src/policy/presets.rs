@@ -77,6 +77,9 @@ impl SandboxPolicy {
             },
             filesystem: Filesystem {
                 read_only_root: true,
+                // Within the 512 MiB of memory, to which they count.
+                workspace_mb: 256,
+                workspace_inodes: 65_536,
                 ..Filesystem::default()
             },
             landlock: true,

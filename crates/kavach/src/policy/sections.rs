@@ -49,6 +49,22 @@ section! {
     /// Size of `/dev/shm`, in MiB. The default is that of container engines.
     shm_mb: u64 = 64,
         Rule::number(1.0, MAX_MB, "MiB", "fill {} of /dev/shm").of(Control::FilesystemView);
+
+    /// What a workspace's changes may take up, in MiB, where they are kept in memory. The default
+    /// is room for a build directory. They count to the memory limit.
+    workspace_mb: u64 = 1024,
+        Rule::number(1.0, MAX_MB, "MiB", "change {} of a workspace");
+
+    /// How many files and directories they may be. With the default a large tree of node modules
+    /// fits; at about 1 KiB of kernel memory each they stay within 128 MiB.
+    workspace_inodes: u64 = 131_072,
+        Rule::number(16.0, MAX_INODES, "files", "change {} in a workspace");
+
+    /// Host directories shown at their own place, to be written to; absolute, normalised, at most
+    /// 512. A weakening by name: what a guest writes there is on the host at once, and has no
+    /// quota. Needs the private view and a required system call filter.
+    write_through: Vec<PathBuf> = Vec::new(),
+        Rule::plain("write to {} of the host").of(Control::FilesystemView);
 }
 
 section! {
@@ -109,7 +125,7 @@ section! {
     output_kb: u64 = 1024,
         Rule::number(1.0, MAX_OUTPUT_KB, "KiB", "have {} of each output stream kept");
 
-    /// What happens past it.
+    /// What happens past that bound of the output.
     on_output: OnOutput = OnOutput::Truncate,
         Rule::plain("go on after more output than is kept");
 }
@@ -148,7 +164,8 @@ mod tests {
             );
             assert_eq!(
                 key.rule.weaker.contains("{}"),
-                !key.rule.unit.is_empty() || key.path == "filesystem.read"
+                !key.rule.unit.is_empty()
+                    || ["filesystem.read", "filesystem.write_through"].contains(&key.path)
             );
         }
     }

@@ -28,15 +28,20 @@ fn filesystem() -> impl Strategy<Value = Filesystem> {
     let private = prop_oneof![3 => Just(View::Private), 1 => Just(View::Host)];
     let links = prop_oneof![Just(Links::Follow), Just(Links::Refuse)];
     let sizes = (1..4000_u64, 16..9000_u64, 1..4000_u64);
-    (private, any::<bool>(), paths(), links, sizes).prop_map(
-        |(view, read_only_root, read, read_links, (tmp_mb, tmp_inodes, shm_mb))| Filesystem {
+    let workspace = (1..4000_u64, 16..9000_u64);
+    (private, any::<bool>(), paths(), links, sizes, workspace).prop_map(
+        |(view, read_only_root, read, read_links, sizes, workspace)| Filesystem {
             view,
             read_only_root,
             read,
             read_links,
-            tmp_mb,
-            tmp_inodes,
-            shm_mb,
+            tmp_mb: sizes.0,
+            tmp_inodes: sizes.1,
+            shm_mb: sizes.2,
+            workspace_mb: workspace.0,
+            workspace_inodes: workspace.1,
+            // Needs a filter, which other strategies leave out; its values are those of `read`.
+            write_through: Vec::new(),
         },
     )
 }

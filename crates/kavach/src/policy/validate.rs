@@ -237,7 +237,36 @@ impl SandboxPolicy {
             let wrong = Wrong::new(problem, "both, or neither", need.fix);
             faults.push(Fault::new(key, wrong));
         }
+        faults.extend(self.unguarded_write_through());
         faults
+    }
+
+    /// Writable host directories where nothing holds what is made in them.
+    fn unguarded_write_through(&self) -> Option<Fault> {
+        let field = "filesystem.write_through";
+        if self.filesystem.write_through.is_empty() {
+            return None;
+        }
+        if self.filesystem.view == super::View::Host {
+            let wrong = Wrong::new(
+                "the host view lets the guest write wherever the caller may",
+                "filesystem.view = \"private\"",
+                "use the private view, or leave write_through out",
+            );
+            return Some(Fault::new(field, wrong));
+        }
+        if self.asks_for(Control::SyscallFilter)
+            && self.requirement(Control::SyscallFilter) == Requirement::Required
+        {
+            return None;
+        }
+        let wrong = Wrong::new(
+            "without a required system call filter nothing keeps setuid files and sockets from \
+             being made in it",
+            "syscall_filter.profile = \"basic\" or \"strict\", required",
+            "set a profile, or give the guest a workspace instead",
+        );
+        Some(Fault::new(field, wrong))
     }
 
     /// The field that keeps a control from being asked for, and its value.
@@ -263,7 +292,11 @@ fn path_form(path: &Path) -> Option<Wrong> {
         "an empty path"
     } else if bytes.len() >= PATH_MAX {
         "longer than the kernel's 4095 bytes"
-    } else if bytes.iter().any(|b| *b < 0x20 || *b == 0x7f) {
+    } else if bytes.iter().any(|b| *b < 0x20 || *b == 0x7f)
+        || path
+            .to_str()
+            .is_some_and(|text| text.chars().any(char::is_control))
+    {
         "a NUL, newline or other control character in it"
     } else if bytes.starts_with(b"~") || bytes.starts_with(b"$") {
         fix = "write the path out in full: nothing is filled in for `~` and `$HOME`";

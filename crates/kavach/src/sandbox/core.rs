@@ -1,11 +1,11 @@
 //! What a sandbox and its handles share: the state, and the one place that changes it.
 
 use std::future::Future;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{RwLock, RwLockReadGuard, watch};
+use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard, watch};
 
 use super::inject::Secrets;
 use crate::audit::{Audit, AuditKind};
@@ -19,6 +19,7 @@ use crate::result::Termination;
 use crate::scoring::StrengthScore;
 use crate::supervise::PauseClock;
 use crate::supervisor::supervisor;
+use crate::workspace::Baseline;
 
 const SIGTERM: i32 = 15;
 const SIGKILL: i32 = 9;
@@ -55,6 +56,30 @@ pub(super) struct Core {
     /// Somebody wants the end at once: a grace under way is over.
     hurry: watch::Sender<bool>,
     execs: AtomicU64,
+    /// How many wait for the end of what is under way, to end the sandbox.
+    enders: AtomicUsize,
+    /// The host's files as the first guest found them, and what was applied to them since.
+    baseline: Mutex<Baseline>,
+}
+
+/// Whether the processes of a sandbox stand still.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stillness {
+    /// It does not run.
+    Already,
+    /// They were stopped, and have to be let go.
+    Held,
+    /// They run on.
+    No,
+}
+
+/// Somebody who waits to end the sandbox.
+struct Ender<'a>(&'a AtomicUsize);
+
+impl Drop for Ender<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 /// A change of state that took place.
@@ -68,6 +93,8 @@ impl Core {
     /// The sandbox of these parts, in state Created. Must be called on the supervisor thread.
     pub(super) fn new(parts: Parts) -> Arc<Self> {
         let core = Arc::new(Self {
+            baseline: Mutex::new(Baseline::now()),
+            enders: AtomicUsize::new(0),
             parts,
             state: Mutex::new(SandboxState::Created),
             turn: RwLock::new(()),
@@ -134,6 +161,56 @@ impl Core {
 
     fn set_state(&self, to: SandboxState) {
         *self.state.lock().unwrap_or_else(PoisonError::into_inner) = to;
+    }
+
+    pub(super) fn baseline(&self) -> Baseline {
+        let baseline = self.baseline.lock();
+        baseline.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn set_baseline(&self, baseline: Baseline) {
+        *self.baseline.lock().unwrap_or_else(PoisonError::into_inner) = baseline;
+    }
+
+    /// Has every process stand still without a change of state, where the sandbox runs and can be
+    /// paused. The turn must be held for writing.
+    pub(super) async fn hold_still(&self) -> Stillness {
+        if self.state() != SandboxState::Running {
+            return Stillness::Already;
+        }
+        let Ok(pausable) = self.instance().pausable() else {
+            return Stillness::No;
+        };
+        match pausable.pause().await {
+            Ok(()) => {
+                self.clock.set_paused(true);
+                Stillness::Held
+            }
+            Err(e) => {
+                tracing::warn!(error = %e, "the guests run on while changes are applied");
+                Stillness::No
+            }
+        }
+    }
+
+    /// Lets those go on that were held still.
+    pub(super) async fn let_go(&self, stillness: Stillness) {
+        let (Stillness::Held, Ok(pausable)) = (stillness, self.instance().pausable()) else {
+            return;
+        };
+        match pausable.resume().await {
+            Ok(()) => self.clock.set_paused(false),
+            Err(e) => {
+                // So that the caller sees it and can try again.
+                tracing::warn!(error = %e, "a sandbox stays paused");
+                self.set_state(SandboxState::Paused);
+            }
+        }
+    }
+
+    /// The right to be the only one at work on the sandbox, as long as it is held.
+    pub(super) async fn alone(&self) -> RwLockWriteGuard<'_, ()> {
+        self.turn.write().await
     }
 
     /// The right to start something, as long as it is held.
@@ -230,10 +307,10 @@ impl Core {
 
     /// On the supervisor thread: makes the change.
     async fn change(&self, to: SandboxState) -> Result<Changed> {
-        if matches!(to, SandboxState::Stopped | SandboxState::Destroyed) {
-            self.hurry.send_replace(true);
-        }
+        let ends = matches!(to, SandboxState::Stopped | SandboxState::Destroyed);
+        let ender = ends.then(|| self.hurry());
         let _turn = self.turn.write().await;
+        drop(ender);
         let from = self.state();
         lifecycle::check(from, to)?;
         match (from, to) {
@@ -249,10 +326,32 @@ impl Core {
                 self.instance().pausable()?.resume().await?;
                 self.clock.set_paused(false);
             }
+            // What the host changed until now is what guests will find: a sandbox may have stood
+            // ready for long.
+            (SandboxState::Created, SandboxState::Running) => {
+                self.set_baseline(Baseline::now());
+            }
             _ => {}
         }
         self.set_state(to);
         Ok(Changed { from, done: Ok(()) })
+    }
+
+    /// Has what is under way end at once, for somebody who wants to end the sandbox.
+    fn hurry(&self) -> Ender<'_> {
+        self.enders.fetch_add(1, Ordering::AcqRel);
+        self.hurry.send_replace(true);
+        Ender(&self.enders)
+    }
+
+    /// Resolves when somebody waits to end the sandbox.
+    pub(super) async fn hurried(&self) {
+        // In this order: who comes after the question is seen by the signal.
+        let mut signal = self.hurry.subscribe();
+        if self.enders.load(Ordering::Acquire) == 0 {
+            // The sender lives as long as this value.
+            let _ = signal.changed().await;
+        }
     }
 
     /// Kills every guest process; the sandbox goes on.
@@ -270,7 +369,14 @@ impl Core {
     }
 
     async fn stop_after(&self, grace: Duration) -> Result<Changed> {
-        let _turn = self.turn.write().await;
+        // What is under way has its part of the grace too.
+        let _turn = match tokio::time::timeout(grace, self.turn.write()).await {
+            Ok(turn) => turn,
+            Err(_) => {
+                let _ender = self.hurry();
+                self.turn.write().await
+            }
+        };
         let from = self.state();
         lifecycle::check(from, SandboxState::Stopped)?;
         if from == SandboxState::Running && !grace.is_zero() {
@@ -297,8 +403,9 @@ impl Core {
 
     /// For a drop: whatever the state, to Destroyed.
     pub(super) async fn end_now(&self) {
-        self.hurry.send_replace(true);
+        let ender = self.hurry();
         let _turn = self.turn.write().await;
+        drop(ender);
         if !matches!(
             self.state(),
             SandboxState::Stopped | SandboxState::Destroyed

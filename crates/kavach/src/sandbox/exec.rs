@@ -159,9 +159,16 @@ async fn run(
             return Err(e);
         }
     };
+    // A program may close its terminal before it ends. Were this end closed then, too, the program
+    // would be ended by the hang-up.
+    let terminal = match &out {
+        Some(Source::Terminal(master)) => Some(master.clone()),
+        _ => None,
+    };
     let captured = |from: Source| tokio::spawn(capture(from, limit, end.clone(), over.clone()));
     let (out, err) = (out.map(captured), err.map(captured));
     let finished = watch(&*guest, w, || core.end_of_a_command()).await;
+    drop(terminal);
     ended.send_replace(true);
     let (out, err) = (taken(out).await?, taken(err).await?);
     release_later(guest);

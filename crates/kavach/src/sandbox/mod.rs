@@ -7,6 +7,7 @@ mod inject;
 mod start;
 mod stdio;
 mod streams;
+mod workspace;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,6 +26,7 @@ use crate::plan::Plan;
 use crate::result::ExecResult;
 use crate::scoring::StrengthScore;
 use crate::supervisor::supervisor;
+use crate::workspace::{Applied, ApplyOptions, Changes};
 
 /// How long a drop waits for the end of what it ends.
 const DROP_PATIENCE: Duration = Duration::from_secs(10);
@@ -95,6 +97,31 @@ impl Sandbox {
     /// As [`Sandbox::exec`].
     pub async fn spawn(&self, command: impl IntoCommand) -> Result<Child> {
         exec::spawn(&self.core, command.into_command()?).await
+    }
+
+    /// Lists what the guests changed in the workspace, in Running, Paused and Stopped. Guests may
+    /// run on meanwhile; each entry is listed as it was at some moment. Nothing is written.
+    ///
+    /// # Errors
+    /// [`KavachError::NoWorkspace`](crate::KavachError::NoWorkspace), and those of
+    /// [`workspace::changes`](crate::workspace::changes).
+    pub async fn changes(&self) -> Result<Changes> {
+        workspace::changes(&self.core).await
+    }
+
+    /// Writes changes of the workspace to the host, each file whole or not at all, in Running,
+    /// Paused and Stopped. What is refused is in the answer, and keeps nothing else from being
+    /// applied unless the options say so.
+    ///
+    /// In Running every process is held still meanwhile where this host can
+    /// ([`Applied::stood_still`]), and no command starts. Who ends the sandbox meanwhile ends the
+    /// apply too, between two files. Dropping the future does not: it goes on.
+    ///
+    /// # Errors
+    /// As [`Sandbox::changes`], those of [`workspace::apply`](crate::workspace::apply), and a
+    /// hook's veto.
+    pub async fn apply(&self, options: ApplyOptions) -> Result<Applied> {
+        workspace::apply(&self.core, options).await
     }
 
     /// Ends the sandbox in good order: SIGTERM to every process, and after `grace` SIGKILL to
@@ -191,6 +218,22 @@ impl Drop for Sandbox {
 }
 
 impl SandboxHandle {
+    /// As [`Sandbox::changes`].
+    ///
+    /// # Errors
+    /// As [`Sandbox::changes`].
+    pub async fn changes(&self) -> Result<Changes> {
+        workspace::changes(&self.core).await
+    }
+
+    /// As [`Sandbox::apply`].
+    ///
+    /// # Errors
+    /// As [`Sandbox::apply`].
+    pub async fn apply(&self, options: ApplyOptions) -> Result<Applied> {
+        workspace::apply(&self.core, options).await
+    }
+
     /// As [`Sandbox::exec`].
     ///
     /// # Errors

@@ -25,7 +25,12 @@ async fn build(config: SandboxConfig) -> Result<Sandbox> {
     static SEQ: AtomicU64 = AtomicU64::new(0);
     let spec = config.validate()?;
     let host = Host::recent();
-    let facts = host.facts.clone().looking_at(spec.host_paths());
+    let facts = host
+        .facts
+        .clone()
+        .looking_at(spec.host_paths())
+        .looking_at_directories(spec.host_directories())
+        .looking_at_root(spec.rootfs());
     let mut plan = plan(&spec, &facts)?;
     let secrets = Secrets::prepare(&config, &spec, &mut plan)?;
     let driver = backend::driver(spec.backend, &host)?;

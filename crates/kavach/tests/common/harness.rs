@@ -226,6 +226,7 @@ impl Shared {
                 );
             }
         }
+        copy_ready_policies(&directory.join("policies"));
         // A home that everybody may read: only the view can hide it.
         let home = PathBuf::from(format!("/home/kavach-canary-{id}"));
         let mut program = std::env::current_exe().unwrap();
@@ -454,6 +455,24 @@ fn skip(name: &str, missing: &str) {
         Some(log) => log.unwrap().write_all(line.as_bytes()).unwrap(),
         None => std::io::stderr().write_all(line.as_bytes()).unwrap(),
     }
+}
+
+/// Where the ready policies of the repository are; not in the package of the crate.
+const READY_POLICIES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../policies");
+
+/// Copies them to where the ordinary user can read them too.
+fn copy_ready_policies(to: &Path) {
+    make_dir(to);
+    for entry in fs::read_dir(READY_POLICIES).into_iter().flatten() {
+        let from = entry.unwrap().path();
+        fs::copy(&from, to.join(from.file_name().unwrap())).unwrap();
+    }
+}
+
+/// Names the ready policies where they are missing.
+pub(crate) fn ready_policies(_: Who) -> Option<String> {
+    let there = Path::new(READY_POLICIES).is_dir();
+    (!there).then(|| "policies/ is in the repository, not in the package".to_owned())
 }
 
 /// The directory of what all trials share.

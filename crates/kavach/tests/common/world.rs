@@ -24,6 +24,14 @@ pub(crate) struct World {
     pub(crate) sandbox: Sandbox,
 }
 
+/// A preset, or a ready policy by its name.
+pub(crate) fn policy(name: &str) -> SandboxPolicy {
+    if kavach::policy::PRESETS.contains(&name) {
+        return SandboxPolicy::from_preset(name).unwrap();
+    }
+    SandboxPolicy::load(fixture().join("policies").join(format!("{name}.toml"))).unwrap()
+}
+
 /// A config that shows the guests; `noop` is the positive control.
 pub(crate) fn config(policy: &str) -> SandboxConfigBuilder {
     if policy == "noop" {
@@ -31,7 +39,7 @@ pub(crate) fn config(policy: &str) -> SandboxConfigBuilder {
             .backend(Backend::Noop)
             .policy(SandboxPolicy::minimal());
     }
-    let builder = SandboxConfig::builder().policy(SandboxPolicy::from_preset(policy).unwrap());
+    let builder = SandboxConfig::builder().policy(self::policy(policy));
     match policy {
         // It shows them already.
         "minimal" => builder,

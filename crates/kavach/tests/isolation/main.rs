@@ -17,10 +17,15 @@ mod limits;
 mod network;
 mod others;
 mod programs;
+mod project;
+mod ready;
 mod refused;
+mod rootfs;
 mod streams;
 mod terminals;
 mod view;
+mod workspace;
+mod write_through;
 
 use std::process::ExitCode;
 
@@ -33,6 +38,7 @@ const GUESTS: [(&str, &str); 7] = [
     ("terminal.c", include_str!("../guests/terminal.c")),
     ("net.c", include_str!("../guests/net.c")),
     ("resources.c", include_str!("../guests/resources.c")),
+    ("shared.c", include_str!("../guests/shared.c")),
 ];
 
 fn main() -> ExitCode {
@@ -47,5 +53,9 @@ fn main() -> ExitCode {
     daemons::add(&mut suite);
     limits::add(&mut suite);
     refused::add(&mut suite);
+    workspace::add(&mut suite);
+    write_through::add(&mut suite);
+    rootfs::add(&mut suite);
+    ready::add(&mut suite);
     suite.main(&GUESTS)
 }

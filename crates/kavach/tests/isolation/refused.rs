@@ -16,6 +16,7 @@ pub(crate) fn add(suite: &mut Suite) {
     suite.each("a_misspelt_profile", &ISOLATING, profile);
     suite.each("a_missing_read_path", &ISOLATING, missing_path);
     suite.each("a_socket_as_read_path", &ISOLATING, socket_path);
+    suite.each("a_read_path_through_a_link", &ISOLATING, linked_path);
     suite.each("impossible_limits", &ISOLATING, impossible);
     suite.each(
         "arguments_that_cannot_be_passed",
@@ -66,6 +67,36 @@ fn socket_path(s: Setting) {
     let _listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
     let error = refusal(config(s.policy).read(&path));
     assert_eq!(field(&error), "filesystem.read[1]");
+}
+
+/// A policy may insist on paths that lead where their names say; by default, links are followed.
+/// Two policies merged do: by its name, the one's path lies below the other's.
+fn linked_path(s: Setting) {
+    let host = TempDir::new();
+    let (open, closed) = (host.0.join("open"), host.0.join("closed"));
+    for directory in [&open, &closed] {
+        std::fs::create_dir(directory).unwrap();
+    }
+    std::fs::write(closed.join("f"), "secret").unwrap();
+    let link = open.join("link");
+    std::os::unix::fs::symlink(&closed, &link).unwrap();
+
+    let showing = |path: &std::path::Path| {
+        let mut policy = SandboxPolicy::from_preset(s.policy).unwrap();
+        policy.filesystem.read = vec![path.to_path_buf()];
+        policy
+    };
+    let read = Command::new("cat").arg(link.join("f"));
+    let follows = World::new(SandboxConfig::builder().policy(showing(&link)));
+    assert_eq!(follows.said(read.clone()), "secret");
+    let outer = World::new(SandboxConfig::builder().policy(showing(&open)));
+    assert!(!outer.run(read).success(), "the link leads nowhere inside");
+
+    let merged = showing(&open).merge(&showing(&link));
+    assert_eq!(merged.filesystem.read, [link]);
+    let error = refusal(SandboxConfig::builder().policy(merged));
+    assert_eq!(field(&error), "filesystem.read[0]");
+    assert!(error.to_string().contains("symbolic link"), "{error}");
 }
 
 fn impossible(s: Setting) {

@@ -27,6 +27,7 @@ pub(crate) fn add(suite: &mut Suite) {
     suite.each("a_terminal_without_handles_hangs_up", &ALL, hangs_up);
     suite.each("a_full_terminal_does_not_hold_up_a_kill", &ALL, full);
     suite.each("a_background_job_does_not_hold_up_the_end", &ALL, behind);
+    suite.each("a_program_may_close_its_terminal_first", &ALL, closes);
     suite.each("the_stream_lasts_as_long_as_somebody_writes", &ALL, lasts);
     suite.each("settings_of_one_do_not_reach_the_next", &ALL, fresh);
     suite.each("commands_share_a_trust_domain", &ALL, shared);
@@ -251,6 +252,16 @@ fn behind(s: Setting) {
     let result = world.run(hold.pty(SIZE).timeout_ms(60_000));
     assert_eq!(result.stdout, "daemon left\r\n");
     eventually("the daemon is there", || marked(&mark).len() == 1);
+}
+
+fn closes(s: Setting) {
+    let world = World::of(s.policy);
+    let script = "exec <&- >&- 2>&-; sleep 0.05; exit 6";
+    let result = world.run(Command::shell(script).pty(SIZE));
+    assert_eq!(result.termination, Termination::Exited(6));
+    let mut child = world.spawn(interactive(Command::shell(script)));
+    assert_eq!(world.read(&mut child), "");
+    assert_eq!(world.wait(&mut child).termination, Termination::Exited(6));
 }
 
 fn lasts(s: Setting) {

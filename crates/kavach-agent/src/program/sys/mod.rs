@@ -28,6 +28,7 @@ pub(crate) const EMFILE: Errno = Errno(24);
 pub(crate) const EPIPE: Errno = Errno(32);
 pub(crate) const ENAMETOOLONG: Errno = Errno(36);
 pub(crate) const EPROTO: Errno = Errno(71);
+pub(crate) const ESTALE: Errno = Errno(116);
 
 pub(crate) type Res<T> = Result<T, Errno>;
 
@@ -61,6 +62,8 @@ mod nr {
     pub(super) const SETGROUPS: usize = 116;
     pub(super) const SETRESUID: usize = 117;
     pub(super) const SETRESGID: usize = 119;
+    pub(super) const SETFSUID: usize = 122;
+    pub(super) const SETFSGID: usize = 123;
     pub(super) const CAPSET: usize = 126;
     pub(super) const PIVOT_ROOT: usize = 155;
     pub(super) const PRCTL: usize = 157;

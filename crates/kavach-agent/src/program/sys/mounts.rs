@@ -43,6 +43,23 @@ pub(crate) fn mount_set(fd: &Fd, attrs: u64, recursive: bool) -> Res<()> {
     .map(drop)
 }
 
+/// Shows the owners of a detached mount, and of those below it, through the maps of a user
+/// namespace (mount_setattr(2), MOUNT_ATTR_IDMAP). The file system must know how to.
+pub(crate) fn mount_idmap(fd: &Fd, users: &Fd) -> Res<()> {
+    const MOUNT_ATTR_IDMAP: u64 = 0x10_0000;
+    let attr = [MOUNT_ATTR_IDMAP, 0, 0, users.0 as u64];
+    call!(
+        "an empty path, attr outlives the call",
+        nr::MOUNT_SETATTR,
+        sign(fd.0),
+        c"".as_ptr(),
+        AT_EMPTY_PATH | AT_RECURSIVE,
+        attr.as_ptr(),
+        size_of_val(&attr)
+    )
+    .map(drop)
+}
+
 /// Attaches a detached mount at the place that `target` refers to.
 pub(crate) fn attach(mount: &Fd, target: &Fd) -> Res<()> {
     const F_EMPTY_T_EMPTY: usize = 0x4 | 0x40;
@@ -58,19 +75,28 @@ pub(crate) fn attach(mount: &Fd, target: &Fd) -> Res<()> {
     .map(drop)
 }
 
-/// A new detached file system of `kind` with string options.
+/// The value of an option that has none.
+pub(crate) const NO_VALUE: &CStr = c"";
+
+/// A new detached file system of `kind` with string options, or [`NO_VALUE`] for flags.
 pub(crate) fn new_filesystem(kind: &CStr, options: &[(&CStr, &CStr)], attrs: u64) -> Res<Fd> {
+    const SET_FLAG: usize = 0;
     const SET_STRING: usize = 1;
     const CREATE: usize = 6;
     let fs = Fd(call!("kind is a C string", nr::FSOPEN, kind.as_ptr(), 1)? as i32);
     for (key, value) in options {
+        let (command, value) = if value.is_empty() {
+            (SET_FLAG, core::ptr::null())
+        } else {
+            (SET_STRING, value.as_ptr())
+        };
         call!(
-            "two C strings",
+            "a C string, and a C string or null",
             nr::FSCONFIG,
             sign(fs.0),
-            SET_STRING,
+            command,
             key.as_ptr(),
-            value.as_ptr(),
+            value,
             0
         )?;
     }
@@ -181,9 +207,26 @@ pub(crate) fn read_dir(dir: &Fd, buf: &mut [u8]) -> Res<usize> {
     )
 }
 
-pub(crate) fn is_directory(fd: &Fd) -> Res<bool> {
-    // struct stat: st_mode is the u32 at byte 24 on x86_64.
-    let mut stat = [0u32; 36];
+/// What stat(2) says of an open file, as far as it is used.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Stat {
+    pub(crate) device: u64,
+    pub(crate) inode: u64,
+    pub(crate) mode: u32,
+}
+
+pub(crate) fn stat(fd: &Fd) -> Res<Stat> {
+    // struct stat of x86_64: st_dev and st_ino are the first two words, st_mode is the low half
+    // of the fourth.
+    let mut stat = [0u64; 18];
     call!("144 bytes", nr::FSTAT, sign(fd.0), stat.as_mut_ptr())?;
-    Ok(stat[6] & 0o170_000 == 0o040_000)
+    Ok(Stat {
+        device: stat[0],
+        inode: stat[1],
+        mode: stat[3] as u32,
+    })
+}
+
+pub(crate) fn is_directory(fd: &Fd) -> Res<bool> {
+    Ok(stat(fd)?.mode & 0o170_000 == 0o040_000)
 }

@@ -4,6 +4,19 @@ use core::ffi::CStr;
 
 use super::*;
 
+/// Takes ids for acts on files alone (setfsuid(2)). The calls themselves say nothing: an id that
+/// cannot be taken is no id of this user namespace.
+pub(crate) fn set_fs_ids(uid: u32, gid: u32) -> Res<()> {
+    for (call, id) in [(nr::SETFSGID, gid), (nr::SETFSUID, uid)] {
+        call!("no pointers", call, id)?;
+        // An id that is none changes nothing and returns what is set.
+        if call!("no pointers", call, u32::MAX)? != id as usize {
+            return Err(EINVAL);
+        }
+    }
+    Ok(())
+}
+
 pub(crate) fn set_ids(uid: u32, gid: u32) -> Res<()> {
     call!("no pointers", nr::SETRESGID, gid, gid, gid)?;
     call!("no pointers", nr::SETRESUID, uid, uid, uid).map(drop)

@@ -4,12 +4,15 @@ mod check;
 mod diff;
 mod explain;
 
+use std::io::IsTerminal as _;
+
 use crate::cli::{PolicyShowArgs, PolicyVerb};
 use crate::error::Result;
 use crate::exit_code;
 use crate::json;
 use crate::output;
 use crate::policy_arg;
+use crate::terminal::plain;
 
 pub(crate) fn run(verb: &PolicyVerb) -> Result<u8> {
     match verb {
@@ -25,9 +28,15 @@ pub(crate) fn run(verb: &PolicyVerb) -> Result<u8> {
 fn show(args: &PolicyShowArgs) -> Result<u8> {
     let policy = policy_arg::merged("policy show", &args.policy)?.unwrap_or_default();
     if args.output.json {
-        output::line(policy.to_json()?.trim_end())?;
+        json::print_text(policy.to_json()?.trim_end())?;
+        return Ok(exit_code::OK);
+    }
+    let toml = policy.to_toml()?;
+    // A path may have characters in it that a terminal acts on. In a file they belong there.
+    if std::io::stdout().is_terminal() {
+        output::line(plain(&toml).trim_end())?;
     } else {
-        output::line(policy.to_toml()?.trim_end())?;
+        output::line(toml.trim_end())?;
     }
     Ok(exit_code::OK)
 }

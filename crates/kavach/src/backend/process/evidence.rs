@@ -6,9 +6,10 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
 
+use super::watch::Room;
 use crate::agent::Rehearsal;
 use crate::backend::Backend;
 use crate::cgroup::Controller;
@@ -17,7 +18,12 @@ use crate::cgroup::layout::unescape;
 use crate::control::{Control, ControlState, Requirement};
 use crate::enforcement::{EnforcementReport, EnforcementRow};
 use crate::error::{KavachError, Result};
-use crate::plan::{LimitMechanism, MountStep, Plan, PlannedControl, Resource};
+use crate::plan::{LimitMechanism, MountStep, Plan, PlannedControl, Resource, UpperPlan};
+use crate::workspace::Layers;
+
+mod shown;
+
+use shown::Shown;
 
 /// How root shows where this process's user namespace maps no 0 (user_namespaces(7)); the
 /// kernel's default.
@@ -34,6 +40,8 @@ struct Observed {
     limits: String,
     interfaces: Vec<String>,
     agent_owner: Option<u32>,
+    /// Host directories under the guest's own rights.
+    shown: Vec<Shown>,
 }
 
 /// A line of proc_pid_mountinfo(5), the fields that are used.
@@ -64,8 +72,10 @@ pub(super) fn report(
     plan: &Plan,
     rehearsal: &Rehearsal,
     group: Option<&SandboxGroup>,
+    layers: Option<&Layers>,
 ) -> Result<EnforcementReport> {
-    let observed = Observed::read(rehearsal)?;
+    let mut observed = Observed::read(rehearsal)?;
+    observed.shown = shown::look(plan, rehearsal, layers)?;
     let rows = plan
         .controls
         .iter()
@@ -74,29 +84,38 @@ pub(super) fn report(
     Ok(EnforcementReport::new(Backend::Process, rows))
 }
 
-/// Directories on the tmpfs mounts that a guest can fill, to be counted where no cgroup counts
-/// them; none where one does. Only now can they be opened: the rehearsing process may be looked
-/// into, the agent may not.
-pub(super) fn tmpfs_mounts(plan: &Plan, rehearsal: &Rehearsal) -> Result<Vec<OwnedFd>> {
+/// What a guest can fill: the tmpfs mounts, to be counted where no cgroup counts them, and a
+/// workspace with a quota. Only now can they be opened: the rehearsing process may be looked into,
+/// the agent may not.
+pub(super) fn room(plan: &Plan, rehearsal: &Rehearsal, layers: Option<&Layers>) -> Result<Room> {
+    let failed = |op: &str, path: PathBuf| {
+        let op = op.to_owned();
+        move |source| KavachError::HostIo { op, path, source }
+    };
+    let mut room = Room::default();
+    let mut upper = None;
+    if let (Some((lower, UpperPlan::Tmpfs { .. })), Some(layers)) = (plan.workspace(), layers) {
+        let copy = || {
+            let copy = layers.upper.try_clone();
+            copy.map_err(failed("keep the upper directory of", lower.path.clone()))
+        };
+        room.workspace = Some(copy()?);
+        upper = Some(copy()?);
+    }
     let memory = plan.limits.memory_bytes.map(|limit| limit.mechanism);
     let (Some(LimitMechanism::Approximate), Some(pid), true) =
         (memory, rehearsal.rehearsing(), plan.view.private_root)
     else {
-        return Ok(Vec::new());
+        return Ok(room);
     };
-    ["", "tmp", "dev/shm"]
-        .into_iter()
-        .map(|inside| {
-            let path = format!("/proc/{}/root/{inside}", pid.as_raw_nonzero());
-            fs::File::open(&path)
-                .map(OwnedFd::from)
-                .map_err(|source| KavachError::HostIo {
-                    op: "open a tmpfs of the sandbox, to count what is in it".into(),
-                    path: path.into(),
-                    source,
-                })
-        })
-        .collect()
+    for inside in ["", "tmp", "dev/shm"] {
+        let path = format!("/proc/{}/root/{inside}", pid.as_raw_nonzero());
+        let op = "open a tmpfs of the sandbox, to count what is in it";
+        let opened = fs::File::open(&path).map_err(failed(op, path.into()))?;
+        room.counted.push(opened.into());
+    }
+    room.counted.extend(upper);
+    Ok(room)
 }
 
 fn row(
@@ -189,6 +208,7 @@ impl Observed {
             agent_owner: fs::metadata(format!("/proc/{agent}/environ"))
                 .ok()
                 .map(|m| m.uid()),
+            shown: Vec::new(),
         })
     }
 
@@ -196,7 +216,7 @@ impl Observed {
         let approximate = planned.expected == ControlState::Approximate;
         match planned.control {
             Control::SyscallFilter => self.filter(),
-            Control::FilesystemView => self.view(),
+            Control::FilesystemView => self.view(plan),
             Control::ReadOnlyRoot => match self.mount("/") {
                 // A host may have a read-only root of its own; that one is not what was asked.
                 Some(root) => seen(
@@ -257,7 +277,7 @@ impl Observed {
             },
             Control::OpenFiles => self.limit(Resource::OpenFiles, plan),
             Control::FileSize => self.limit(Resource::FileSize, plan),
-            Control::Disk => self.tmpfs_sizes(),
+            Control::Disk => self.disk(plan),
             Control::Output => seen(true, "captured and cut by the supervisor"),
             Control::WallTime => seen(true, "measured by the supervisor"),
             Control::Credentials => seen(true, "handed over as descriptors and environment"),
@@ -314,32 +334,42 @@ impl Observed {
 
     /// A row of the view is there only where a private one was asked for: whatever the plan says,
     /// nothing else is evidence of it.
-    fn view(&self) -> Seen {
+    fn view(&self, plan: &Plan) -> Seen {
         let shared = self.mounts.iter().filter(|m| m.shared).count();
         let root = self.mount("/").map_or("nothing", |m| m.kind.as_str());
         let writable_host = self.mounts.iter().filter(|m| {
             let writable = has_option(&m.options, "rw");
             let own = ["tmpfs", "proc", "devpts"].contains(&m.kind.as_str());
-            writable && !own && !m.target.starts_with("/dev/")
+            writable && !own && !m.target.starts_with("/dev/") && !self.is_meant(m, plan)
         });
         let writable: Vec<_> = writable_host.map(|m| m.target.clone()).collect();
+        let meant = self.shown_as_meant();
+        let evidence = format!(
+            "mountinfo: / is {root}, {} mounts, {shared} shared with the host, writable host \
+             mounts{}: {}",
+            self.mounts.len(),
+            if self.shown.is_empty() {
+                ""
+            } else {
+                " beside those asked for"
+            },
+            if writable.is_empty() {
+                "none".into()
+            } else {
+                writable.join(" ")
+            }
+        );
         seen(
-            self.own_root() && shared == 0 && writable.is_empty(),
-            format!(
-                "mountinfo: / is {root}, {} mounts, {shared} shared with the host, writable host \
-                 mounts: {}",
-                self.mounts.len(),
-                if writable.is_empty() {
-                    "none".into()
-                } else {
-                    writable.join(" ")
-                }
-            ),
+            self.own_root() && shared == 0 && writable.is_empty() && meant.holds,
+            [evidence, meant.evidence].join("; ").trim_end_matches("; "),
         )
     }
 
-    fn tmpfs_sizes(&self) -> Seen {
-        let sized = |m: &&MountLine| m.kind == "tmpfs" && has_option(&m.options, "rw");
+    fn tmpfs_sizes(&self, plan: &Plan) -> Seen {
+        // A tmpfs of the host's below a write-through directory has what quota it has.
+        let sized = |m: &&MountLine| {
+            m.kind == "tmpfs" && has_option(&m.options, "rw") && !self.is_meant(m, plan)
+        };
         let sizes: Vec<_> = self
             .mounts
             .iter()

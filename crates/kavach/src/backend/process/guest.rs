@@ -128,10 +128,10 @@ impl Guest for ProcessGuest {
     }
 
     fn limit_events(&self) -> Vec<LimitEvent> {
+        let mut list = self.watch.events();
         let Some((_, events)) = self.counters() else {
-            return self.watch.events();
+            return list;
         };
-        let mut list = Vec::new();
         let mut add = |control, count: Option<u64>, detail: &str| {
             if let Some(count) = count.filter(|n| *n > 0) {
                 list.push(LimitEvent::new(control, count, detail));

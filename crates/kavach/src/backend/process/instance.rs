@@ -1,7 +1,6 @@
 //! A live sandbox of the process backend.
 
 use std::io;
-use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,7 +10,8 @@ use tokio::task::JoinHandle;
 
 use super::guest::ProcessGuest;
 use super::ids::IdRange;
-use super::watch::Watch;
+use super::sources::guest_ids;
+use super::watch::{Room, Watch};
 use crate::agent::{Agent, AgentGuest, open_terminal};
 use crate::backend::{Act, Backend, Guest, Instance, Launch, Pausable, Terminal, Terminals};
 use crate::cgroup::error::CgroupError;
@@ -21,6 +21,7 @@ use crate::cgroup::leaf::Leaf;
 use crate::command::PtySize;
 use crate::error::{KavachError, Result};
 use crate::plan::Plan;
+use crate::workspace::Layers;
 
 /// The sandbox, its control groups and its ids.
 #[derive(Debug)]
@@ -32,6 +33,8 @@ pub(super) struct ProcessInstance {
     guest_ids: Option<(u32, u32)>,
     /// Held until the sandbox's processes are gone.
     range: Mutex<Option<IdRange>>,
+    /// What the guest's workspace is made of; outlives its processes.
+    layers: Option<Layers>,
     next_leaf: AtomicU64,
     /// A freeze was begun and not undone.
     frozen: AtomicBool,
@@ -43,14 +46,13 @@ impl ProcessInstance {
         group: Option<SandboxGroup>,
         plan: &Plan,
         range: Option<IdRange>,
-        tmpfs: Vec<OwnedFd>,
+        room: Room,
+        layers: Option<Layers>,
     ) -> Self {
         let (limits, identity) = (&plan.limits, &plan.identity);
-        let guest_ids = range
-            .as_ref()
-            .map(|range| (range.first() + identity.uid, range.first() + identity.gid));
+        let guest_ids = range.as_ref().map(|range| guest_ids(identity, range));
         let agent = Arc::new(agent);
-        let watch = Arc::new(Watch::new(limits, agent.pid(), tmpfs));
+        let watch = Arc::new(Watch::new(limits, agent.pid(), room));
         watch.clone().guard_background(agent.clone());
         Self {
             agent,
@@ -58,6 +60,7 @@ impl ProcessInstance {
             watch,
             guest_ids,
             range: Mutex::new(range),
+            layers,
             next_leaf: AtomicU64::new(1),
             frozen: AtomicBool::new(false),
         }
@@ -233,6 +236,10 @@ impl Instance for ProcessInstance {
                 ),
             }),
         }
+    }
+
+    fn workspace(&self) -> Option<&Layers> {
+        self.layers.as_ref()
     }
 
     fn terminals(&self) -> Result<&dyn Terminals> {

@@ -4,11 +4,14 @@
 //! What it does not stop: an attack on that kernel itself through a call that the filter allows,
 //! and side channels of the hardware. See docs/threat-model.md.
 
+mod describe;
 mod evidence;
 mod guest;
 mod ids;
 mod instance;
+mod layers;
 mod setup;
+mod sources;
 mod watch;
 
 use std::os::fd::AsFd;
@@ -50,6 +53,7 @@ impl ProcessDriver {
             Mapping::Range { count } => Some(ids::claim(count, &self.uid_map)?),
             Mapping::SelfSingle { .. } | Mapping::None => None,
         };
+        layers::prepare(plan)?;
         let setup = setup::encode(plan, range.as_ref())?;
         let range_lock: Option<&OwnedFd> = range.as_ref().and_then(ids::IdRange::lock);
         let kept: Vec<_> = range_lock.map(AsFd::as_fd).into_iter().collect();
@@ -59,11 +63,15 @@ impl ProcessDriver {
             let entries = held.group.as_ref().map(SandboxGroup::agent_join_fds);
             Ok(entries.transpose()?.unwrap_or_default())
         };
-        let describe = |failure: &_| setup::describe(failure, plan);
-        let rehearsal = agent::start(&title(name), &setup, &kept, groups, describe).await?;
-        let seen = evidence::report(plan, &rehearsal, held.group.as_ref())
-            .and_then(|report| Ok((report, evidence::tmpfs_mounts(plan, &rehearsal)?)));
-        let (report, tmpfs) = match seen {
+        let describe = |failure: &_| describe::describe(failure, plan);
+        let mut rehearsal = agent::start(&title(name), &setup, &kept, groups, describe).await?;
+        let guest = Self::guest(plan, range.as_ref());
+        let seen = layers::layers(plan, &mut rehearsal, guest).and_then(|layers| {
+            let report = evidence::report(plan, &rehearsal, held.group.as_ref(), layers.as_ref())?;
+            let room = evidence::room(plan, &rehearsal, layers.as_ref())?;
+            Ok((report, room, layers))
+        });
+        let (report, room, layers) = match seen {
             Ok(seen) => seen,
             Err(e) => {
                 rehearsal.abandon();
@@ -73,8 +81,19 @@ impl ProcessDriver {
         let agent = rehearsal.finish().await?;
         let host_root = plan.mapping == Mapping::None && rustix::process::geteuid().is_root();
         let group = held.keep();
-        let instance = ProcessInstance::new(agent, group, plan, range, tmpfs);
+        let instance = ProcessInstance::new(agent, group, plan, range, room, layers);
         Ok(Started::new(Arc::new(instance), report, host_root))
+    }
+
+    /// The guest's ids, as the host sees them.
+    fn guest(plan: &Plan, range: Option<&ids::IdRange>) -> (u32, u32) {
+        match range {
+            Some(range) => sources::guest_ids(&plan.identity, range),
+            None => (
+                rustix::process::geteuid().as_raw(),
+                rustix::process::getegid().as_raw(),
+            ),
+        }
     }
 
     /// The sandbox's control groups with the limits that a controller holds.

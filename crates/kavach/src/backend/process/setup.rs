@@ -5,13 +5,13 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use kavach_proto::{
-    Failure, MapKind, Mapping as WireMapping, MountKind, MountSpec, Rlimit, SetupWriter, Step,
-    attr, flag,
+    MapKind, Mapping as WireMapping, MountKind, MountSpec, Rlimit, SetupWriter, attr, flag,
 };
 
 use super::ids::IdRange;
+use super::sources::{self, Operation};
 use crate::error::{KavachError, Result};
-use crate::plan::{Mapping, MountStep, Owner, Plan, Resource};
+use crate::plan::{Mapping, MountStep, Owner, Plan, Resource, UpperPlan};
 use crate::seccomp::{self, Options, Profile};
 
 /// The setup frame's payload.
@@ -20,6 +20,7 @@ pub(super) fn encode(plan: &Plan, range: Option<&IdRange>) -> Result<Vec<u8>> {
         Some(filter) => compile(&filter.profile, filter.options.into())?,
         None => Arc::default(),
     };
+    let operations = sources::operations(plan, range);
     let hostname = plan.identity.hostname.as_deref().unwrap_or("");
     let root = (plan.view.root_size_bytes, plan.view.root_inodes);
     let (handled, rules) = match &plan.landlock {
@@ -32,7 +33,7 @@ pub(super) fn encode(plan: &Plan, range: Option<&IdRange>) -> Result<Vec<u8>> {
         hostname.as_bytes(),
         root,
     )
-    .mounts(plan.view.mounts.iter().map(mount))
+    .mounts(operations.iter().map(mount))
     .limits(&rlimits(plan), &affinity(plan))
     .landlock(
         handled,
@@ -196,7 +197,7 @@ fn affinity(plan: &Plan) -> Vec<u8> {
     mask
 }
 
-fn mount(step: &MountStep) -> MountSpec<'_> {
+fn mount<'o>(op: &'o Operation<'_>) -> MountSpec<'o> {
     let bytes = as_bytes;
     let empty = MountSpec {
         kind: MountKind::Dir,
@@ -210,7 +211,7 @@ fn mount(step: &MountStep) -> MountSpec<'_> {
     };
     let bit = |on: bool, bit: u32| if on { bit } else { 0 };
     let guest = |owner: &Owner| bit(*owner == Owner::Guest, attr::GUEST_OWNED);
-    match step {
+    match op.step {
         MountStep::Dir {
             target,
             mode,
@@ -254,8 +255,43 @@ fn mount(step: &MountStep) -> MountSpec<'_> {
                 | bit(*optional, attr::OPTIONAL),
             target: bytes(target),
             source: bytes(source),
+            data: &op.data,
             ..empty
         },
+        MountStep::WriteThrough { directory } => MountSpec {
+            kind: MountKind::Bind,
+            target: bytes(&directory.path),
+            source: bytes(&directory.path),
+            data: &op.data,
+            ..empty
+        },
+        MountStep::Workspace {
+            upper: UpperPlan::Directory(upper),
+            ..
+        } if op.is_upper => MountSpec {
+            kind: MountKind::Upper,
+            source: bytes(&upper.path),
+            target: bytes(&upper.path),
+            data: &op.data,
+            ..empty
+        },
+        MountStep::Workspace { lower, upper } => {
+            let (size, inodes) = match upper {
+                UpperPlan::Tmpfs { size_bytes, inodes } => (*size_bytes, *inodes),
+                // For the mount points of the layers.
+                UpperPlan::Directory(_) => (4096, 0),
+            };
+            MountSpec {
+                kind: MountKind::Overlay,
+                attrs: attr::READ_ONLY,
+                size,
+                inodes,
+                target: bytes(&lower.path),
+                source: bytes(&lower.path),
+                data: &op.data,
+                ..empty
+            }
+        }
         MountStep::BindInside { source, target } => MountSpec {
             kind: MountKind::BindInside,
             target: bytes(target),
@@ -312,63 +348,6 @@ fn mount(step: &MountStep) -> MountSpec<'_> {
             ..empty
         },
     }
-}
-
-/// What a failed step worked on, and what may help.
-pub(super) fn describe(failure: &Failure, plan: &Plan) -> (String, Option<String>) {
-    let index = failure.index as usize;
-    let at_mount = || {
-        plan.view
-            .mounts
-            .get(index)
-            .map_or_else(|| "the view".into(), shown)
-    };
-    const EPERM: u32 = 1;
-    let denied = failure.errno == EPERM;
-    let fix = |text: &str| Some(text.to_owned());
-    match Step::from_number(failure.step) {
-        Some(Step::OpenSource | Step::Mount) => {
-            let mounts_proc = matches!(plan.view.mounts.get(index), Some(MountStep::Proc { .. }));
-            let hint = if denied && mounts_proc {
-                fix(
-                    "the host's /proc is masked, as containers do by default; run the container \
-                     with unmasked paths (docker: --security-opt systempaths=unconfined)",
-                )
-            } else {
-                None
-            };
-            (at_mount(), hint)
-        }
-        Some(Step::Clone) if denied => (
-            "the namespaces of the plan".into(),
-            fix("user namespaces are not allowed here; `kavach doctor` says why and what helps"),
-        ),
-        Some(Step::LandlockRule) => (
-            plan.landlock
-                .as_ref()
-                .and_then(|l| l.rules.get(index))
-                .map_or_else(|| "a rule".into(), |r| r.path.display().to_string()),
-            None,
-        ),
-        Some(Step::Rlimits) => (
-            plan.rlimits
-                .get(index)
-                .map_or_else(|| "a limit".into(), |r| format!("{r:?}")),
-            None,
-        ),
-        _ => ("the new sandbox".into(), None),
-    }
-}
-
-/// A step in a few words, `bind /etc/ssl`: its fields are for `Debug`, some are whole files.
-fn shown(step: &MountStep) -> String {
-    let value = serde_json::to_value(step).unwrap_or_default();
-    let named = value.as_object().and_then(|named| named.iter().next());
-    let text = named.map(|(kind, fields)| {
-        let target = fields.get("target").and_then(serde_json::Value::as_str);
-        format!("{} {}", kind.replace('_', " "), target.unwrap_or_default())
-    });
-    text.unwrap_or_else(|| "the view".into())
 }
 
 impl From<crate::plan::FilterOptions> for Options {

@@ -38,6 +38,8 @@ pub(super) struct Watch {
     agent: Pid,
     /// Directories on the sandbox's tmpfs mounts.
     tmpfs: Vec<OwnedFd>,
+    /// The upper directory of a workspace that has a quota.
+    workspace: Option<OwnedFd>,
     memory_bytes: Option<u64>,
     pids: Option<u32>,
     cpu_limit_us: Option<u64>,
@@ -45,6 +47,15 @@ pub(super) struct Watch {
     pids_full: AtomicBool,
     /// Commands that look for themselves.
     active: AtomicUsize,
+}
+
+/// What a guest can fill.
+#[derive(Debug, Default)]
+pub(super) struct Room {
+    /// Directories on the tmpfs mounts that count to the memory, where no control group does it.
+    pub(super) counted: Vec<OwnedFd>,
+    /// The upper directory of a workspace that has a quota.
+    pub(super) workspace: Option<OwnedFd>,
 }
 
 /// A watch in use by a command: as long as there is one, the sandbox is looked at on its behalf.
@@ -65,7 +76,7 @@ impl Drop for Active {
 }
 
 impl Watch {
-    pub(super) fn new(limits: &LimitsPlan, agent: Pid, tmpfs: Vec<OwnedFd>) -> Self {
+    pub(super) fn new(limits: &LimitsPlan, agent: Pid, room: Room) -> Self {
         let approximate = |m: LimitMechanism| m == LimitMechanism::Approximate;
         let by_cgroup = |m: LimitMechanism| matches!(m, LimitMechanism::Cgroup(_));
         let memory = limits.memory_bytes;
@@ -88,7 +99,8 @@ impl Watch {
         };
         Self {
             agent,
-            tmpfs,
+            tmpfs: room.counted,
+            workspace: room.workspace,
             memory_bytes,
             pids,
             cpu_limit_us,
@@ -176,16 +188,19 @@ impl Watch {
         (sum > most).then_some(Termination::OutOfMemory)
     }
 
+    /// Limits that were hit and survived, of which no control group tells.
     pub(super) fn events(&self) -> Vec<LimitEvent> {
+        let mut list = Vec::new();
         if self.pids_full.load(Ordering::Relaxed) {
-            vec![LimitEvent::new(
-                Control::Pids,
-                1,
-                "the number of processes reached its limit",
-            )]
-        } else {
-            Vec::new()
+            let detail = "the number of processes reached its limit";
+            list.push(LimitEvent::new(Control::Pids, 1, detail));
         }
+        // Looked at after the command: what was refused and has room again is not seen.
+        if self.workspace.as_ref().is_some_and(is_full) {
+            let detail = "the workspace's quota is used up";
+            list.push(LimitEvent::new(Control::Disk, 1, detail));
+        }
+        list
     }
 
     /// The processes of the sandbox, from the kernel: children of children of its first process.
@@ -221,6 +236,11 @@ fn used_bytes(tmpfs: &OwnedFd) -> u64 {
             .saturating_sub(s.f_bfree)
             .saturating_mul(s.f_frsize)
     })
+}
+
+/// Whether not one more page, or not one more file, finds room.
+fn is_full(tmpfs: &OwnedFd) -> bool {
+    rustix::fs::fstatvfs(tmpfs).is_ok_and(|s| s.f_bfree == 0 || s.f_ffree == 0)
 }
 
 fn count_tasks(pid: i32) -> usize {

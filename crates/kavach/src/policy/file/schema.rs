@@ -19,9 +19,10 @@ pub fn json_schema() -> Value {
     let settings =
         SchemaSettings::draft2020_12().with(|settings| settings.inline_subschemas = true);
     let mut generator = settings.into_generator();
-    let control = generator.subschema_for::<Control>().to_value();
+    let mut control = generator.subschema_for::<Control>().to_value();
+    polished(&mut control);
     let mut schema = generator.into_root_schema_for::<PolicyText>().to_value();
-    without_null(&mut schema);
+    polished(&mut schema);
     if let Some(root) = schema.as_object_mut() {
         root.insert("title".into(), "kavach policy".into());
     }
@@ -79,10 +80,12 @@ fn node_of<'a>(schema: &'a mut Value, key: &str) -> Option<&'a mut Map<String, V
     node.as_object_mut()
 }
 
+/// Takes out what the types say of Rust and not of a policy.
+///
 /// An optional key may be absent. It may not be `null`, which could be meant as "no limit".
-fn without_null(schema: &mut Value) {
+fn polished(schema: &mut Value) {
     match schema {
-        Value::Array(items) => items.iter_mut().for_each(without_null),
+        Value::Array(items) => items.iter_mut().for_each(polished),
         Value::Object(node) => {
             if let Some(Value::Array(types)) = node.get_mut("type") {
                 types.retain(|kind| kind != "null");
@@ -106,7 +109,21 @@ fn without_null(schema: &mut Value) {
             if node.get("default") == Some(&Value::Null) {
                 node.remove("default");
             }
-            node.values_mut().for_each(without_null);
+            node.remove("format");
+            // Lines are broken where the source's are.
+            if let Some(Value::String(text)) = node.get_mut("description") {
+                let parts = text.split("\n\n").map(|part| part.replace('\n', " "));
+                *text = parts.collect::<Vec<_>>().join("\n\n");
+            }
+            for (keyword, value) in node.iter_mut() {
+                match value {
+                    // Its keys are the policy's, and not words of JSON Schema.
+                    Value::Object(keys) if keyword == "properties" => {
+                        keys.values_mut().for_each(polished);
+                    }
+                    value => polished(value),
+                }
+            }
         }
         _ => {}
     }

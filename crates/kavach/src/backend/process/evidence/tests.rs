@@ -40,6 +40,7 @@ fn observed(mounts: &str) -> Observed {
         limits: String::new(),
         interfaces: vec!["lo".into()],
         agent_owner: Some(0),
+        shown: Vec::new(),
     }
 }
 
@@ -175,4 +176,81 @@ fn a_cgroup_limit_counts_only_where_the_guest_cannot_write_itself_out() {
             "{control}"
         );
     }
+}
+
+/// A view with a workspace in it, as the kernel lists its mount.
+const WORKSPACE: &str = "60 51 0:60 / /srv/work rw,nosuid,nodev,relatime - overlay none \
+                         rw,lowerdir=lower,upperdir=upper,workdir=work,userxattr";
+
+/// The plan of a workspace at /srv/work and a write-through directory at /srv/out.
+fn shared_plan() -> Plan {
+    use crate::host::{Directory, DirectoryKind, FileId};
+    let directory = |inode| {
+        let id = FileId { device: 1, inode };
+        DirectoryKind::Directory(Directory::new(id, 1000, 1000))
+    };
+    let host = HostFacts::modern_user()
+        .with_directory("/srv/work", directory(2))
+        .with_directory("/srv/out", directory(3));
+    let config = SandboxConfig::builder()
+        .policy(SandboxPolicy::strict())
+        .workspace(crate::Workspace::new("/srv/work"))
+        .write_through("/srv/out")
+        .build();
+    crate::plan::plan(&config.validate().unwrap(), &host).unwrap()
+}
+
+/// What the host's own look found, beside these mounts.
+fn observed_shared(more: &str, bytes: u64, inode: u64) -> Observed {
+    let mounts = format!("{PRIVATE}{more}\n");
+    let mut seen = observed(&mounts);
+    seen.shown = Shown::as_found("/srv/work", bytes, ("/srv/out", 3, inode));
+    seen
+}
+
+const OUT: &str = "61 51 0:61 /x /srv/out rw,nosuid,nodev,relatime - ext4 /dev/vda rw";
+const SIZE: u64 = 256 << 20;
+
+#[test]
+fn a_workspace_and_a_write_through_directory_are_seen_by_their_mounts() {
+    let plan = shared_plan();
+    let seen = observed_shared(&format!("{WORKSPACE}\n{OUT}"), SIZE, 3);
+    assert!(holds(&seen, &plan, Control::FilesystemView));
+    assert!(holds(&seen, &plan, Control::Disk));
+}
+
+#[test]
+fn whatever_is_not_as_planned_is_no_evidence() {
+    let plan = shared_plan();
+    let both = format!("{WORKSPACE}\n{OUT}");
+    let wrong = [
+        // Overlayfs could not write, and went on without.
+        both.replace("overlay none rw,", "overlay none ro,"),
+        // Another overlay than the agent makes.
+        both.replace("upperdir=upper", "upperdir=/srv/upper"),
+        both.replace(",userxattr", ""),
+        // Powers that neither may have.
+        both.replacen("nosuid,", "", 1),
+        both.replace(
+            "rw,nosuid,nodev,relatime - ext4",
+            "rw,nosuid,relatime - ext4",
+        ),
+        // Owners shown as others where none should be.
+        both.replace("relatime - ext4", "relatime,idmapped - ext4"),
+        // Not there.
+        WORKSPACE.to_owned(),
+        OUT.to_owned(),
+        // One that nobody asked for.
+        format!("{both}\n62 51 0:62 / /srv/more rw,nosuid,nodev - ext4 /dev/vda rw"),
+    ];
+    for mounts in wrong {
+        let seen = observed_shared(&mounts, SIZE, 3);
+        assert!(!holds(&seen, &plan, Control::FilesystemView), "{mounts}");
+    }
+    let another = observed_shared(&both, SIZE, 4);
+    assert!(!holds(&another, &plan, Control::FilesystemView));
+    let larger = observed_shared(&both, SIZE + (1 << 20), 3);
+    assert!(!holds(&larger, &plan, Control::Disk));
+    let unlimited = observed_shared(&both, 0, 3);
+    assert!(!holds(&unlimited, &plan, Control::Disk));
 }

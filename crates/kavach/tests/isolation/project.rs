@@ -1,0 +1,111 @@
+//! A directory of the host for a guest to work in, and what must be the same afterwards.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use kavach::Workspace;
+use kavach::config::SandboxConfigBuilder;
+
+use crate::world::{World, config};
+
+/// A project of this trial's own in the home of whoever runs it: not below `/tmp`, where the
+/// sandbox has a directory of its own. Gone with the value.
+pub(crate) struct Project(pub(crate) PathBuf);
+
+impl Project {
+    /// With a few files, of which a guest changes some.
+    pub(crate) fn new() -> Self {
+        let home = PathBuf::from(std::env::var_os("HOME").unwrap());
+        let home = home.canonicalize().unwrap();
+        let path = home.join(format!("kavach-project-{}", std::process::id()));
+        fs::create_dir(&path).unwrap();
+        let project = Self(path);
+        fs::set_permissions(&project.0, fs::Permissions::from_mode(0o755)).unwrap();
+        project.write("file", "below");
+        project.write("sub/deep/file", "deep below");
+        project
+    }
+
+    pub(crate) fn path(&self, below: &str) -> PathBuf {
+        self.0.join(below)
+    }
+
+    /// The path as an argument of a command.
+    pub(crate) fn name(&self, below: &str) -> String {
+        self.path(below).to_str().unwrap().to_owned()
+    }
+
+    pub(crate) fn write(&self, below: &str, text: &str) {
+        let path = self.path(below);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    pub(crate) fn read(&self, below: &str) -> String {
+        fs::read_to_string(self.path(below)).unwrap()
+    }
+
+    /// Runs a script in it on the host.
+    pub(crate) fn on_the_host(&self, script: &str) {
+        let done = Command::new("/bin/bash")
+            .args(["-ec", script])
+            .current_dir(&self.0)
+            .output()
+            .unwrap();
+        assert!(done.status.success(), "{done:?}");
+    }
+
+    /// Everything in it that a guest could have changed, in words.
+    pub(crate) fn state(&self) -> Vec<String> {
+        let mut out = Vec::new();
+        record(&self.0, &mut out);
+        out
+    }
+
+    /// A sandbox that works in it.
+    pub(crate) fn workspace(&self, policy: &str) -> World {
+        World::new(self.config(policy))
+    }
+
+    pub(crate) fn config(&self, policy: &str) -> SandboxConfigBuilder {
+        config(policy).workspace(Workspace::new(&self.0))
+    }
+}
+
+impl Drop for Project {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn record(path: &Path, out: &mut Vec<String>) {
+    let meta = fs::symlink_metadata(path).unwrap();
+    let what = if meta.is_dir() {
+        let mut names: Vec<_> = fs::read_dir(path)
+            .unwrap()
+            .map(|e| e.unwrap().path())
+            .collect();
+        names.sort();
+        for name in &names {
+            record(name, out);
+        }
+        format!("{} entries", names.len())
+    } else if meta.is_symlink() {
+        format!("to {:?}", fs::read_link(path).unwrap())
+    } else if meta.is_file() {
+        format!("{:?}", fs::read(path).unwrap())
+    } else {
+        format!("device {}", meta.rdev())
+    };
+    out.push(format!(
+        "{path:?} {:o} {}:{} {} links, {}.{:09}, {what}",
+        meta.mode(),
+        meta.uid(),
+        meta.gid(),
+        meta.nlink(),
+        meta.mtime(),
+        meta.mtime_nsec()
+    ));
+}

@@ -1,0 +1,404 @@
+//! A directory that the guest writes to on the host: what it makes there belongs to the
+//! directory's owner, and is never more than files, directories and links.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::net::UnixListener;
+
+use kavach::Control;
+
+use crate::harness::{Setting, Suite, Who, program};
+use crate::project::Project;
+use crate::world::{ISOLATING, World, act, config, refusal};
+
+pub(crate) fn add(suite: &mut Suite) {
+    suite.subject("write_through");
+    suite.each("writes_are_on_the_host", &ISOLATING, writes);
+    suite.each_needing(
+        "git_and_gcc_work_in_it",
+        &ISOLATING,
+        |_| program("/usr/bin/git"),
+        programs,
+    );
+    suite.each(
+        "several_at_once_and_one_below_a_read_path",
+        &ISOLATING,
+        several,
+    );
+    suite.each("the_report_names_it", &ISOLATING, report);
+    suite.each("a_host_view_has_none", &["minimal"], |s| {
+        let project = Project::new();
+        let error = refusal(config(s.policy).write_through(&project.0));
+        assert_eq!(error.code(), "KV-INVALID-CONFIG");
+    });
+    suite.subject_for("write_through", &[Who::Root]);
+    suite.each("what_is_made_belongs_to_the_owner", &ISOLATING, owner);
+    suite.each(
+        "mounts_below_come_along_without_their_powers",
+        &ISOLATING,
+        mounts,
+    );
+
+    suite.subject("write_through_attacks");
+    for way in SETUID {
+        let control = move |s: Setting| setuid(s, way, "EFFECT");
+        suite.each(&format!("control_setuid_by_{way}"), &["noop"], control);
+        suite.each(&format!("setuid_by_{way}"), &ISOLATING, move |s| {
+            let refused = if *way == "openat2" {
+                "errno ENOSYS"
+            } else {
+                "errno EPERM"
+            };
+            setuid(s, way, refused);
+        });
+    }
+    for (act, refused) in MADE {
+        let control = move |s: Setting| made(s, act, "EFFECT");
+        suite.each(&format!("control_{act}"), &["noop"], control);
+        suite.each(act, &ISOLATING, move |s| made(s, act, refused));
+    }
+    suite.each("control_make_pipe", &["noop"], |s| {
+        made(s, "make_pipe", "EFFECT")
+    });
+    // A pipe is no way to the host in itself; Landlock refuses it all the same.
+    suite.each("make_pipe", &["strict"], |s| {
+        made(s, "make_pipe", "errno EACCES")
+    });
+    suite.each("control_a_socket_is_reached", &["noop"], |s| {
+        socket(s, true)
+    });
+    suite.each("no_socket_is_reached", &ISOLATING, |s| socket(s, false));
+    suite.each("control_a_file_of_the_host_is_linked_in", &["noop"], |s| {
+        linked(s, "EFFECT");
+    });
+    suite.each("no_file_of_the_host_is_linked_in", &ISOLATING, |s| {
+        linked(s, "errno EXDEV");
+    });
+    suite.each("control_a_file_is_moved_out", &["noop"], |s| {
+        moved(s, "EFFECT")
+    });
+    suite.each("no_file_is_moved_out", &ISOLATING, |s| {
+        moved(s, "errno EXDEV")
+    });
+    suite.each("control_a_planted_link_leads_out", &["noop"], |s| {
+        link(s, true)
+    });
+    suite.each("a_planted_link_leads_nowhere", &ISOLATING, |s| {
+        link(s, false)
+    });
+    suite.each("a_link_in_place_of_the_directory_above", &ISOLATING, race);
+    suite.each(
+        "an_old_setuid_bit_goes_with_the_first_write",
+        &ISOLATING,
+        old_bit,
+    );
+    suite.subject_for("write_through_attacks", &[Who::Root]);
+    for act in ["make_char", "make_block"] {
+        let control = move |s: Setting| made(s, act, "EFFECT");
+        suite.each(&format!("control_{act}"), &["noop"], control);
+        suite.each(act, &ISOLATING, move |s| made(s, act, "errno EPERM"));
+    }
+    suite.each("control_a_device_is_used", &["noop"], |s| {
+        device(s, "EFFECT")
+    });
+    suite.each("no_device_is_used", &ISOLATING, |s| {
+        device(s, "errno EACCES")
+    });
+    suite.each("files_of_others_stay_closed", &ISOLATING, others);
+}
+
+fn world(s: Setting, project: &Project) -> World {
+    match s.policy {
+        "noop" => World::of(s.policy),
+        policy => World::new(config(policy).write_through(&project.0)),
+    }
+}
+
+fn writes(s: Setting) {
+    let project = Project::new();
+    let world = world(s, &project);
+    let script = format!(
+        "cd {}; cat file; echo changed > file; mkdir dir; echo new > dir/new; ln -s new dir/link; \
+         mv sub/deep moved; rm -r sub; chmod 640 file",
+        project.0.display()
+    );
+    assert_eq!(world.sh(&script), "below");
+    assert_eq!(project.read("file"), "changed\n");
+    assert_eq!(project.read("dir/link"), "new\n");
+    assert_eq!(project.read("moved/file"), "deep below");
+    assert!(!project.path("sub").exists());
+    let file = fs::metadata(project.path("file")).unwrap();
+    assert_eq!(file.permissions().mode() & 0o7777, 0o640);
+    let me = rustix::process::geteuid().as_raw();
+    for made in ["file", "dir", "dir/new", "moved/file"] {
+        assert_eq!(
+            fs::metadata(project.path(made)).unwrap().uid(),
+            me,
+            "{made}"
+        );
+    }
+}
+
+fn programs(s: Setting) {
+    let project = Project::new();
+    let script = format!(
+        "set -e; export GIT_AUTHOR_NAME=a GIT_AUTHOR_EMAIL=a@b GIT_COMMITTER_NAME=a \
+         GIT_COMMITTER_EMAIL=a@b; cd {}; git init -q .; git add .; git commit -q -m first; \
+         git gc -q; printf 'int main(void) {{ return 0; }}' > a.c; gcc -o a a.c; ./a; \
+         git log --format=%s",
+        project.0.display()
+    );
+    assert_eq!(world(s, &project).sh(&script), "first");
+    project.on_the_host("git -c safe.directory='*' fsck --strict && ./a");
+}
+
+fn several(s: Setting) {
+    let project = Project::new();
+    project.write("other/file", "other");
+    let config = config(s.policy)
+        .read(&project.0)
+        .write_through(project.path("sub"))
+        .write_through(project.path("other"));
+    let script = format!(
+        "cd {}; echo x > sub/new; echo y > other/new; (echo z > file) 2>/dev/null || cat file",
+        project.0.display()
+    );
+    assert_eq!(World::new(config).sh(&script), "below");
+    assert_eq!(
+        project.read("sub/new") + &project.read("other/new"),
+        "x\ny\n"
+    );
+}
+
+fn report(s: Setting) {
+    let project = Project::new();
+    let world = world(s, &project);
+    let report = world.sandbox.report();
+    let view = report.get(Control::FilesystemView).unwrap();
+    let path = project.0.display();
+    assert_eq!(view.requested, format!("private; write-through {path}"));
+    let seen = format!("write-through {path} is ");
+    assert!(view.evidence.contains(&seen), "{}", view.evidence);
+    let disk = report.get(Control::Disk).unwrap();
+    let none = format!("no quota for write-through {path}");
+    assert!(disk.requested.contains(&none), "{}", disk.requested);
+}
+
+fn owner(s: Setting) {
+    for owner in [0, 1000, 4242] {
+        let project = Project::new();
+        project.on_the_host(&format!("chown -R {owner}:{owner} ."));
+        let script = format!(
+            "cd {}; stat -c %u:%g . file; echo x >> file; mkdir dir; echo x > dir/new; ln -s x link",
+            project.0.display()
+        );
+        assert_eq!(world(s, &project).sh(&script), "1000:1000\n1000:1000");
+        for made in ["file", "dir", "dir/new", "link"] {
+            let meta = fs::symlink_metadata(project.path(made)).unwrap();
+            assert_eq!(
+                (meta.uid(), meta.gid()),
+                (owner, owner),
+                "{made} of {owner}"
+            );
+        }
+    }
+}
+
+fn mounts(s: Setting) {
+    let project = Project::new();
+    project.on_the_host(
+        "mount -t tmpfs -o suid,dev tmpfs sub/deep; mknod sub/deep/null c 1 3; \
+         chmod 666 sub/deep/null; mkdir -m 777 sub/deep/dir",
+    );
+    let world = world(s, &project);
+    let at = project.name("sub/deep");
+    let said = world.said(act("shared", &["use_device", &format!("{at}/null")]));
+    let options = world.sh(&format!(
+        "grep ' {at} ' /proc/self/mountinfo | cut -d' ' -f6"
+    ));
+    let written = world.run(format!("touch {at}/dir/made")).success();
+    drop(world);
+    let made = project.path("sub/deep/dir/made").exists();
+    project.on_the_host("umount sub/deep");
+    assert_eq!((said.as_str(), written, made), ("errno EACCES", true, true));
+    assert!(options.starts_with("rw,nosuid,nodev"), "{options}");
+}
+
+const SETUID: &[&str] = &[
+    "chmod",
+    "fchmod",
+    "fchmodat",
+    "fchmodat2",
+    "open",
+    "openat",
+    "creat",
+    "mknod",
+    "mknodat",
+    "openat2",
+];
+
+fn setuid(s: Setting, way: &str, expected: &str) {
+    let project = Project::new();
+    let world = world(s, &project);
+    for mode in ["4755", "2755", "6777"] {
+        let said = world.said(act("setuid", &[way, mode, &project.name("sub")]));
+        assert_eq!(said, expected, "{mode}");
+    }
+    if s.policy != "noop" {
+        project.on_the_host("test -z \"$(find . -perm /6000)\"");
+    }
+}
+
+/// Acts that make something of a new name, and the answer inside.
+const MADE: &[(&str, &str)] = &[
+    ("bind_socket", "errno EPERM"),
+    ("make_socket", "errno EPERM"),
+    ("temporary_setuid", "errno EPERM"),
+];
+
+fn made(s: Setting, name: &str, expected: &str) {
+    let project = Project::new();
+    let before = project.state();
+    let target = match name {
+        "temporary_setuid" => project.name("sub"),
+        _ => project.name("sub/made"),
+    };
+    let said = world(s, &project).said(act("shared", &[name, &target]));
+    assert_eq!(said, expected);
+    if expected != "EFFECT" {
+        assert_eq!(project.state(), before);
+    }
+}
+
+fn socket(s: Setting, reached: bool) {
+    let project = Project::new();
+    let path = project.path("socket");
+    let listener = UnixListener::bind(&path).unwrap();
+    project.on_the_host("chmod 777 socket");
+    let said = world(s, &project).said(act("net", &["path", path.to_str().unwrap()]));
+    assert_eq!(said, if reached { "EFFECT" } else { "errno EPERM" });
+    listener.set_nonblocking(true).unwrap();
+    assert_eq!(listener.accept().is_ok(), reached);
+}
+
+/// A second name in the shared directory for a file that the guest may only read. The file is on
+/// the same file system: only the mount stands between.
+fn linked(s: Setting, expected: &str) {
+    let project = Project::new();
+    project.write("shown/secret", "kept");
+    let world = match s.policy {
+        "noop" => World::of(s.policy),
+        policy => World::new(
+            config(policy)
+                .read(project.path("shown"))
+                .write_through(project.path("sub")),
+        ),
+    };
+    let (from, to) = (project.name("shown/secret"), project.name("sub/mine"));
+    assert_eq!(
+        world.said(act("shared", &["hard_link", &from, &to])),
+        expected
+    );
+    if expected != "EFFECT" {
+        assert_eq!(
+            world.said(act("shared", &["hard_link_fd", &from, &to])),
+            expected
+        );
+        assert!(!project.path("sub/mine").exists());
+    }
+    assert_eq!(project.read("shown/secret"), "kept");
+}
+
+/// Out of the shared directory into the sandbox's own, or the host's beside it.
+fn moved(s: Setting, expected: &str) {
+    let project = Project::new();
+    let world = match s.policy {
+        "noop" => World::of(s.policy),
+        policy => World::new(config(policy).write_through(project.path("sub"))),
+    };
+    let to = match s.policy {
+        "noop" => project.name("out"),
+        _ => "/home/guest/out".to_owned(),
+    };
+    let said = world.said(act(
+        "shared",
+        &["move", &project.name("sub/deep/file"), &to],
+    ));
+    assert_eq!(said, expected);
+    assert_eq!(project.path("sub/deep/file").exists(), expected != "EFFECT");
+}
+
+/// Inside, a link is resolved in the sandbox's own root.
+fn link(s: Setting, leads: bool) {
+    let project = Project::new();
+    project.write("outside", "host");
+    let world = match s.policy {
+        "noop" => World::of(s.policy),
+        policy => World::new(config(policy).write_through(project.path("sub"))),
+    };
+    let (outside, sub) = (project.name("outside"), project.name("sub"));
+    let script = format!(
+        "cd {sub}; ln -s {outside} absolute; ln -s ../outside relative; \
+         for l in absolute relative; do (echo guest >> $l) 2>/dev/null; done; true"
+    );
+    world.sh(&script);
+    let text = project.read("outside");
+    assert_eq!(text, if leads { "hostguest\nguest\n" } else { "host" });
+    assert!(project.path("sub/absolute").is_symlink());
+}
+
+/// The guest can rename what is inside its directory, but not the directory itself: a second
+/// sandbox of the same config finds it where it was, or not at all.
+fn race(s: Setting) {
+    let project = Project::new();
+    let inner = project.path("sub/deep");
+    let first = World::new(config(s.policy).write_through(project.path("sub")));
+    let swap = format!(
+        "cd {}; mv deep away; ln -s {} deep",
+        project.name("sub"),
+        project.name("")
+    );
+    first.sh(&swap);
+    let error = refusal(config(s.policy).write_through(&inner));
+    assert_eq!(error.code(), "KV-INVALID-CONFIG");
+    assert!(error.to_string().contains("symbolic link"), "{error}");
+    let error = refusal(
+        project
+            .config(s.policy)
+            .workspace(kavach::Workspace::new(inner)),
+    );
+    assert!(error.to_string().contains("symbolic link"), "{error}");
+}
+
+/// A setuid program that was there before loses its bit when the guest changes it.
+fn old_bit(s: Setting) {
+    let project = Project::new();
+    project.on_the_host("cp /bin/true old; chmod 4755 old");
+    let script = format!("cd {}; echo x >> old; stat -c %a old", project.0.display());
+    assert_eq!(world(s, &project).sh(&script), "755");
+}
+
+fn device(s: Setting, expected: &str) {
+    let project = Project::new();
+    project.on_the_host("mknod null c 1 3; chmod 666 null");
+    let said = world(s, &project).said(act("shared", &["use_device", &project.name("null")]));
+    assert_eq!(said, expected);
+}
+
+/// Only the directory's owner is somebody inside.
+fn others(s: Setting) {
+    let project = Project::new();
+    project.on_the_host(
+        "chown -R 4242:4242 .; echo secret > closed; echo open > open; \
+         chown 4243:4243 closed open; chmod 600 closed",
+    );
+    let before = project.state();
+    let script = format!(
+        "cd {}; cat closed 2>&1 | grep -c 'Permission denied'; cat open; stat -c %u:%g closed; \
+         for f in open closed; do (echo x >> $f) 2>/dev/null; chown 1000 $f 2>/dev/null; \
+         chmod 666 $f 2>/dev/null; done; true",
+        project.0.display()
+    );
+    assert_eq!(world(s, &project).sh(&script), "1\nopen\n65534:65534");
+    assert_eq!(project.state(), before);
+}
