@@ -6,12 +6,10 @@ mod common;
 use std::ffi::OsStr;
 use std::fs::OpenOptions;
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 
-use common::{
-    Dir, json, kavach, line, missing_program, run, run_with_input, sandboxes, signal, skip, text,
-};
+use common::lease::Hanging;
+use common::{Dir, json, kavach, line, run, run_with_input, sandboxes, signal, skip, text};
 use rustix::process::Signal;
 
 #[test]
@@ -407,52 +405,26 @@ fn a_signal_that_was_ignored_at_the_start_stays_ignored() {
     assert_eq!(child.wait().unwrap().code(), Some(0));
 }
 
-/// Takes the write lease of a file (`fcntl(2)`, F_SETLEASE): whoever opens it, `execve(2)`
-/// included, waits for this process, which is told by a signal and says so.
-const LEASE: &str = "
-import fcntl, os, signal, sys
-signal.signal(signal.SIGIO, lambda *_: None)
-file = os.open(sys.argv[1], os.O_RDONLY)
-fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_WRLCK)
-print('held', flush=True)
-signal.pause()
-print('opened', flush=True)
-sys.stdin.read()
-";
-
 #[test]
 fn a_signal_ends_a_launch_that_hangs() {
     let name = "a_signal_ends_a_launch_that_hangs";
     if !sandboxes(name, "basic") {
         return;
     }
-    if let Some(missing) = missing_program("python3") {
+    if let Some(missing) = Hanging::missing() {
         skip(name, &missing);
         return;
     }
-    let dir = Dir::new("lease");
-    std::fs::set_permissions(&dir.0, PermissionsExt::from_mode(0o755)).unwrap();
     for (number, code) in [(Signal::INT, 130), (Signal::TERM, 143)] {
-        let program = dir.file("program", b"#!/bin/sh\necho ran\n");
-        std::fs::set_permissions(&program, PermissionsExt::from_mode(0o755)).unwrap();
-        let mut holder = std::process::Command::new("python3")
-            .args(["-c", LEASE, &program])
-            .stdin(Stdio::piped())
+        let mut hanging = Hanging::new("launch");
+        let mut child = kavach(["exec", "--read", &hanging.directory, "--", &hanging.program])
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        assert_eq!(line(&mut holder), "held");
-        let mut child = kavach(["exec", "--read", dir.0.to_str().unwrap(), "--", &program])
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        assert_eq!(line(&mut holder), "opened");
+        hanging.hangs();
         signal(&child, number);
         assert_eq!(child.wait().unwrap().code(), Some(code));
         assert_eq!(line(&mut child), "", "nothing of it ran");
-        // The lease was held all the time: its holder still waits.
-        assert!(holder.try_wait().unwrap().is_none());
-        drop(holder.stdin.take());
-        assert!(holder.wait().unwrap().success());
+        hanging.release();
     }
 }

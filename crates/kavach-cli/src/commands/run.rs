@@ -100,6 +100,9 @@ pub(crate) async fn run(resolved: &Resolved, command: Command, output: Output) -
             return Ok(Outcome::Interrupted(signal));
         }
     };
+    if let Some(terminal) = &terminal {
+        terminal.pass_every_key()?;
+    }
 
     let limits = &resolved.config.policy().limits;
     let mut streams = Streams::start(&mut child, output, terminal.as_ref(), limits.output_kb);

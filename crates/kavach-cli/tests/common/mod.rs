@@ -1,6 +1,7 @@
 //! Running the real binary, and skipping out loud.
 #![allow(dead_code, reason = "each test program uses its own part")]
 
+pub(crate) mod lease;
 pub(crate) mod schema;
 mod skip;
 
