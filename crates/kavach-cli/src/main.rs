@@ -13,6 +13,7 @@ mod keys;
 mod number;
 mod output;
 mod policy_arg;
+mod progress;
 mod resolve;
 mod screen;
 mod secret;

@@ -41,7 +41,7 @@ pub(super) fn run_one(
             unfiltered: terminal.unfiltered_terminal,
         }
     };
-    let outcome = run::block_on(run::run(resolved, command, output))
+    let outcome = run::block_on(run::run(resolved, command, output, how))
         .map_err(|error| error.in_arguments(|field| resolved.argument(field)))?;
     match outcome {
         Outcome::Ended(finished) if how.json => {

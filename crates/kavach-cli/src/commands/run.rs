@@ -7,9 +7,11 @@ use kavach::policy::OnOutput;
 use kavach::{Child, Command, ExecResult, PtySize, Sandbox, SandboxState, Termination};
 
 use super::moving::{News, Streams};
+use crate::cli::OutputArgs;
 use crate::error::{CliError, Result};
 use crate::exit_code;
 use crate::host_limits;
+use crate::progress::Progress;
 use crate::resolve::Resolved;
 use crate::signals::{SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGWINCH, Signals};
 use crate::streams::Kept;
@@ -76,13 +78,20 @@ pub(crate) fn block_on<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
 }
 
 /// Builds the sandbox, runs the command, destroys the sandbox.
-pub(crate) async fn run(resolved: &Resolved, command: Command, output: Output) -> Result<Outcome> {
+pub(crate) async fn run(
+    resolved: &Resolved,
+    command: Command,
+    output: Output,
+    how: OutputArgs,
+) -> Result<Outcome> {
     let has_terminal = matches!(output, Output::Passed { terminal: true, .. });
     let mut signals = Signals::listen(has_terminal)?;
+    let progress = Progress::start(how, "building the sandbox");
     let mut sandbox = match create(resolved, &mut signals).await? {
         Ok(sandbox) => sandbox,
         Err(signal) => return Ok(Outcome::Interrupted(signal)),
     };
+    drop(progress);
     sandbox.transition(SandboxState::Running)?;
     // Before the program runs: in a background job kavach is stopped here until it is resumed.
     let terminal = has_terminal.then(UserTerminal::take).transpose()?;
@@ -90,6 +99,7 @@ pub(crate) async fn run(resolved: &Resolved, command: Command, output: Output) -
         Some(_) => with_terminal(command, resolved),
         None => command,
     };
+    let progress = Progress::start(how, "starting the program");
     let mut child = tokio::select! {
         biased;
         started = sandbox.spawn(command.stdin_piped()) => started?,
@@ -103,6 +113,8 @@ pub(crate) async fn run(resolved: &Resolved, command: Command, output: Output) -
     if let Some(terminal) = &terminal {
         terminal.pass_every_key()?;
     }
+    // Gone before the first byte of the program's.
+    drop(progress);
 
     let limits = &resolved.config.policy().limits;
     let mut streams = Streams::start(&mut child, output, terminal.as_ref(), limits.output_kb);

@@ -69,7 +69,7 @@ fn here(args: &ScoreArgs) -> Result<u8> {
     let policy = policy_arg::merged("--policy", &args.policy)?;
     let policy = policy.unwrap_or_else(SandboxPolicy::basic);
     let scale = scoring::score_backend(backend, &policy);
-    let built = attempt::build(backend, policy.clone())?;
+    let built = attempt::build(args.output, backend, policy.clone())?;
     if args.output.json {
         let (strength, scale) = (built.strength.into(), scale.into());
         let rows = &built.report.rows;

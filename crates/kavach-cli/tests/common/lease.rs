@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::{Dir, line, missing_program};
 
@@ -33,7 +34,9 @@ impl Hanging {
     }
 
     pub(crate) fn new(name: &str) -> Self {
-        let dir = Dir::new(name);
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        let next = NEXT.fetch_add(1, Ordering::Relaxed);
+        let dir = Dir::new(&format!("{name}-{next}"));
         let program = dir.file("program", b"#!/bin/sh\necho ran\n");
         for path in [dir.0.as_path(), program.as_ref()] {
             std::fs::set_permissions(path, PermissionsExt::from_mode(0o755)).unwrap();
@@ -58,8 +61,8 @@ impl Hanging {
         assert_eq!(line(&mut self.holder), "opened");
     }
 
-    /// Asserts that it was held up all the time.
-    pub(crate) fn release(mut self) {
+    /// Lets the start go on. It was held up all the time.
+    pub(crate) fn release(&mut self) {
         assert!(self.holder.try_wait().unwrap().is_none());
         drop(self.holder.stdin.take());
         assert!(self.holder.wait().unwrap().success());
