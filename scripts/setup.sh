@@ -52,6 +52,10 @@ if [[ $group != build ]]; then
     want uidmap newuidmap "maps a range of uids for an ordinary user"
     want util-linux setpriv "runs the ordinary-user part of the tests when started as root"
     want procps ps "counts processes before and after"
+    want groff-base groff "formats the manual pages"
+    want man-db man "shows them"
+    want zsh zsh "reads its completion script"
+    want fish fish "reads its completion script, and completes"
     # Helps when a test fails; no test needs it.
     want strace strace "shows the system calls of a failing test"
 fi

@@ -156,7 +156,16 @@ fn the_manual_has_every_verb_and_flag() {
         );
         return;
     };
-    for verb in ["exec", "shell", "backends", "score", "doctor", "gc"] {
+    for verb in [
+        "exec",
+        "shell",
+        "backends",
+        "score",
+        "doctor",
+        "gc",
+        "completions",
+        "man",
+    ] {
         assert!(manual.contains(&format!("\n## {verb}\n")), "{verb}");
         let help = text(&run([verb, "--help"]).stdout);
         let flags = flags(&help);
