@@ -114,7 +114,7 @@ pub fn changes(layers: &Layers, baseline: &Baseline, limits: Limits) -> Result<C
 /// # Errors
 /// As [`changes`]; [`KavachError::WorkspaceBusy`](crate::KavachError::WorkspaceBusy) while another
 /// apply changes the same directory;
-/// [`KavachError::InvalidConfig`](crate::KavachError::InvalidConfig) for a path in the options
+/// [`KavachError::InvalidConfig`] for a path in the options
 /// that is none of the workspace. That single changes cannot be applied is no error: see
 /// [`Applied::refused`].
 pub fn apply(layers: &Layers, baseline: &mut Baseline, options: ApplyOptions) -> Result<Applied> {
