@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -129,6 +129,33 @@ pub(crate) struct SandboxArgs {
     pub(crate) output_kb: Option<u64>,
 }
 
+/// What becomes of the changes in the workspace.
+#[derive(Debug, Args)]
+pub(crate) struct ApplyArgs {
+    /// Write the workspace's changes back to its directory: where the program exited with 0, or
+    /// always. Without this they are lost with the sandbox
+    #[arg(long, value_name = "WHEN", value_enum, num_args = 0..=1, require_equals = true)]
+    #[arg(default_missing_value = "success", requires = "workspace")]
+    pub(crate) apply: Option<ApplyWhen>,
+    /// Apply this path too, although programs of the host act on it by themselves: git hooks,
+    /// settings of editors, shells, CI. Relative to the workspace
+    #[arg(long, value_name = "PATH", requires = "apply")]
+    pub(crate) apply_allow: Vec<PathBuf>,
+    /// Write a list of the workspace's changes to this file, as JSON; `-` is standard output
+    #[arg(long, value_name = "FILE", requires = "workspace")]
+    pub(crate) changes: Option<PathBuf>,
+}
+
+/// When the changes are written back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ApplyWhen {
+    /// Where the program exited with 0. Of an interactive shell the code says nothing: there it is
+    /// enough that it exited by itself.
+    Success,
+    /// However it ended.
+    Always,
+}
+
 /// Whether the program gets a terminal of its own.
 #[derive(Debug, Args)]
 pub(crate) struct TerminalArgs {
@@ -150,6 +177,8 @@ pub(crate) struct ExecArgs {
     #[command(flatten)]
     pub(crate) sandbox: SandboxArgs,
     #[command(flatten)]
+    pub(crate) apply: ApplyArgs,
+    #[command(flatten)]
     pub(crate) terminal: TerminalArgs,
     /// Print one JSON document instead of the program's output
     #[arg(long, conflicts_with = "tty")]
@@ -168,6 +197,8 @@ pub(crate) struct ExecArgs {
 pub(crate) struct ShellArgs {
     #[command(flatten)]
     pub(crate) sandbox: SandboxArgs,
+    #[command(flatten)]
+    pub(crate) apply: ApplyArgs,
     #[command(flatten)]
     pub(crate) terminal: TerminalArgs,
     /// Another shell, by name or path inside [default: bash, else /bin/sh]

@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use kavach::{Command, ExecResult, Termination};
 
 use super::run::{self, Outcome, Output};
+use super::workspace::Wish;
 use crate::cli::{ExecArgs, SandboxArgs, TerminalArgs};
 use crate::error::{CliError, Result};
 use crate::exit_code;
@@ -16,14 +17,15 @@ use crate::tty;
 pub(crate) fn run(args: ExecArgs) -> Result<u8> {
     let resolved = resolve(&args.sandbox)?;
     let command = command(args.command, &resolved)?;
+    let wish = Wish::new(&args.apply, &resolved, args.json, false)?;
     if !args.json {
-        return stream(&args.sandbox, &args.terminal, &resolved, command);
+        return stream(&args.sandbox, &args.terminal, &resolved, command, wish);
     }
-    match run::block_on(run::run(&resolved, command, Output::Kept))? {
+    match run::block_on(run::run(&resolved, command, Output::Kept, wish.as_ref()))? {
         Outcome::Ended(finished) => {
             let code = finished.exit_code();
             let policy = &resolved.config.policy().name;
-            let document = json::Exec::new(&finished.sandbox, policy, &finished.result, code);
+            let document = json::Exec::new(&finished, policy, code);
             json::print(&document)?;
             Ok(code)
         }
@@ -37,14 +39,18 @@ pub(super) fn stream(
     terminal: &TerminalArgs,
     resolved: &Resolved,
     command: Command,
+    wish: Option<Wish>,
 ) -> Result<u8> {
     let passed = Output::Passed {
         terminal: tty::is_wanted(terminal),
         unfiltered: terminal.unfiltered_terminal,
     };
-    match run::block_on(run::run(resolved, command, passed))? {
+    match run::block_on(run::run(resolved, command, passed, wish.as_ref()))? {
         Outcome::Ended(finished) => {
             say_limit(args, resolved, &finished.result);
+            if let (Some(wish), Some(outcome)) = (&wish, &finished.workspace) {
+                wish.tell(outcome, finished.result.termination)?;
+            }
             Ok(finished.exit_code())
         }
         Outcome::Interrupted(signal) => Ok(exit_code::of_signal(signal)),

@@ -7,6 +7,7 @@ use kavach::policy::OnOutput;
 use kavach::{Child, Command, ExecResult, PtySize, Sandbox, SandboxState, Termination};
 
 use super::moving::{News, Streams};
+use super::workspace::{self, Wish};
 use crate::error::{CliError, Result};
 use crate::exit_code;
 use crate::resolve::Resolved;
@@ -48,14 +49,22 @@ pub(crate) struct Finished {
     pub(crate) sandbox: Sandbox,
     /// The signal that kavach was ended by, while the program ended in its grace.
     pub(crate) signal: Option<i32>,
+    /// What became of the workspace.
+    pub(crate) workspace: Option<workspace::Outcome>,
 }
 
 impl Finished {
     pub(crate) fn exit_code(&self) -> u8 {
-        self.signal.map_or_else(
+        let code = self.signal.map_or_else(
             || exit_code::of_end(self.result.termination),
             exit_code::of_signal,
-        )
+        );
+        let workspace = self.workspace.as_ref();
+        // The program did its part, and kavach not all of its own.
+        match workspace.is_some_and(workspace::Outcome::is_incomplete) {
+            true if code == exit_code::OK => exit_code::FAILED,
+            _ => code,
+        }
     }
 }
 
@@ -72,7 +81,12 @@ pub(crate) fn block_on<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
 }
 
 /// Builds the sandbox, runs the command, destroys the sandbox.
-pub(crate) async fn run(resolved: &Resolved, command: Command, output: Output) -> Result<Outcome> {
+pub(crate) async fn run(
+    resolved: &Resolved,
+    command: Command,
+    output: Output,
+    wish: Option<&Wish>,
+) -> Result<Outcome> {
     let has_terminal = matches!(output, Output::Passed { terminal: true, .. });
     let mut signals = Signals::listen(has_terminal)?;
     let mut sandbox = match create(resolved, &mut signals).await? {
@@ -106,6 +120,18 @@ pub(crate) async fn run(resolved: &Resolved, command: Command, output: Output) -
         }
     };
 
+    let workspace = match wish {
+        Some(wish) => tokio::select! {
+            biased;
+            done = wish.fulfil(&mut sandbox, result.termination, signal.is_some()) => done,
+            signal = signals.next_end() => {
+                // Ends an apply between two files.
+                sandbox.destroy().await?;
+                return Ok(Outcome::Interrupted(signal));
+            }
+        },
+        None => Ok(None),
+    };
     // What the program left in the background ends here; it may hold the streams open.
     sandbox.destroy().await?;
     let (out, err) = tokio::select! {
@@ -124,6 +150,7 @@ pub(crate) async fn run(resolved: &Resolved, command: Command, output: Output) -
         result,
         sandbox,
         signal,
+        workspace: workspace?,
     })))
 }
 

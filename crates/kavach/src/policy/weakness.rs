@@ -88,6 +88,15 @@ impl SandboxPolicy {
                 );
             }
         }
+        for (index, path) in self.filesystem.write_through.iter().enumerate() {
+            tell(
+                format!("filesystem.write_through[{index}]"),
+                format!(
+                    "what the guest writes to {path:?} is on the host at once, without a quota"
+                ),
+                "give it a workspace, whose changes leave by an apply",
+            );
+        }
         for (key, control, what) in [
             ("limits.memory_mb", Control::Memory, "the host's memory"),
             ("limits.pids", Control::Pids, "the host's process ids"),
@@ -189,6 +198,16 @@ mod tests {
     }
 
     #[test]
+    fn each_directory_that_is_written_to_is_told() {
+        let mut policy = SandboxPolicy::strict();
+        policy.filesystem.write_through = vec!["/srv/a".into(), "/srv/b".into()];
+        assert_eq!(
+            keys(&policy),
+            ["filesystem.write_through[0]", "filesystem.write_through[1]"]
+        );
+    }
+
+    #[test]
     fn paths_that_hold_secrets_are_told_and_ordinary_ones_are_not() {
         for path in [
             "/home",
@@ -202,6 +221,13 @@ mod tests {
         for path in ["/home/ann/project", "/srv", "/etc/hosts", "/opt/config"] {
             assert!(holds_secrets(Path::new(path)).is_none(), "{path}");
         }
+    }
+
+    #[test]
+    fn a_directory_that_is_written_to_at_once_is_told() {
+        let mut policy = SandboxPolicy::strict();
+        policy.filesystem.write_through = vec!["/srv/out".into()];
+        assert_eq!(keys(&policy), ["filesystem.write_through"]);
     }
 
     #[test]
