@@ -1,36 +1,79 @@
 #!/usr/bin/env bash
-# How long does it take to start, run and remove a sandbox around /bin/true?
-# kavach and bubblewrap are timed in the same run, on the same machine; prints
-# both medians and their ratio. The two do not build the same jail: strict adds
-# a syscall filter, Landlock, limits and a private root, bwrap here has none.
+# Times kavach beside bubblewrap, hakoniwa and plain child processes, in the same
+# run on the same machine, and writes the tables of docs/benchmarks.md.
 #
-#   scripts/bench.sh [RUNS]      (default: 100)
+#   scripts/bench.sh [--quick]
 #
-# The raw times stay in target/bench/start.json.
+# --quick  a few rounds of everything: shows that it runs and that the tables can
+#          be written, into target/bench and not into docs; no time is judged
+#
+# As root it measures as root and then as the ordinary user kavach-test, which it
+# makes where it is missing. As anybody else it measures as that user alone.
+# The raw numbers stay in target/bench/*.json.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-runs=${1:-100}
-target=${CARGO_TARGET_DIR:-target}
+quick=
+case ${1:-} in
+--quick) quick=1 ;;
+"") ;;
+*)
+    echo "bench: unknown argument '$1'; usage: scripts/bench.sh [--quick]" >&2
+    exit 2
+    ;;
+esac
+
 scripts/setup.sh bench
 cargo build --release --quiet -p kavach-cli
+cargo build --release --quiet -p kavach-bench --features hakoniwa
+target=${CARGO_TARGET_DIR:-target}
 mkdir -p "$target/bench"
 
-# -N: no shell between the stopwatch and the program.
-hyperfine -N --warmup 10 --runs "$runs" --export-json "$target/bench/start.json" \
-    --command-name "kavach exec --policy strict" \
-    "$target/release/kavach exec --policy strict -- /bin/true" \
-    --command-name "bwrap --unshare-all" \
-    "bwrap --unshare-all --ro-bind / / /bin/true"
+# Where an ordinary user can reach it, and off /tmp, which sandboxes have of their own.
+work=$(mktemp -d /var/tmp/kavach-bench.XXXXXX)
+trap 'rm -rf "$work"' EXIT
+chmod 755 "$work"
+mkdir "$work/guests"
+for guest in true wait; do
+    cc -O2 -static -o "$work/guests/$guest" "crates/kavach-bench/guests/$guest.c"
+done
+install -m 755 "$target/release/kavach" "$target/release/kavach-bench" "$work/"
 
-python3 - "$target/bench/start.json" <<'PY'
-import json
-import sys
+commit=$(git describe --always --dirty 2>/dev/null || echo unknown)
+amount=()
+document=docs/benchmarks.md
+if [[ $quick ]]; then
+    amount=(--rounds 3 --crowd 20 --ballast-mib 256 --seconds 0.2)
+    document=$target/bench/benchmarks.md
+    cp docs/benchmarks.md "$document"
+fi
 
-with open(sys.argv[1], encoding="utf-8") as file:
-    kavach, bwrap = (r["median"] * 1000 for r in json.load(file)["results"])
-print(f"median: kavach {kavach:.2f} ms, bwrap {bwrap:.2f} ms, ratio {kavach / bwrap:.2f}")
-PY
+# measure NAME [COMMAND...]: measures through the command, into NAME.json.
+measure() {
+    local out=$work/out-$1/$1.json name=$1
+    shift
+    "$@" "$work/kavach-bench" measure --guests "$work/guests" --kavach "$work/kavach" \
+        --commit "$commit" --out "$out" "${amount[@]}"
+    cp "$out" "$target/bench/$name.json"
+    measured+=("$target/bench/$name.json")
+}
 
-# The same from inside one process, step by step: what a caller of the library pays.
-cargo run --release --quiet -p kavach --example bench -- "$runs"
+measured=()
+if ((EUID == 0)); then
+    user=kavach-test
+    if ! id "$user" >/dev/null 2>&1; then
+        useradd --create-home "$user"
+    fi
+    mkdir "$work/out-root"
+    install -d -o "$user" "$work/out-user"
+    measure root env
+    measure user setpriv --reuid "$user" --regid "$user" --clear-groups \
+        --inh-caps=-all --reset-env
+else
+    echo "bench: not root: measuring as $(id -un) alone, and writing that half only" >&2
+    mkdir "$work/out-user"
+    measure user env
+fi
+
+"$target/release/kavach-bench" report --into "$document" "${measured[@]}"
+echo "bench: written to $document"

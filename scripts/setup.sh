@@ -6,7 +6,7 @@
 # build  what `cargo build` needs
 # test   also what the tests run or compare with
 # check  also the licence checker, which is compiled (some minutes, once)
-# bench  also the stopwatch
+# bench  also what the peers need
 #
 # Idempotent: when everything is there it asks apt nothing and takes a moment.
 set -euo pipefail
@@ -60,7 +60,7 @@ if [[ $group != build ]]; then
     want strace strace "shows the system calls of a failing test"
 fi
 if [[ $group == bench ]]; then
-    want hyperfine hyperfine "the stopwatch of scripts/bench.sh"
+    want libseccomp-dev /usr/include/seccomp.h "the peer hakoniwa links it; kavach itself does not"
 fi
 
 if ((${#missing[@]})); then

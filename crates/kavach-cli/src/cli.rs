@@ -4,7 +4,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueHint};
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 
 use crate::number;
 
@@ -195,6 +195,36 @@ const LIMITS: &str = "Limit options";
 const TERMINAL: &str = "Terminal options";
 const OUTPUT: &str = "Output options";
 
+/// What becomes of the changes in the workspace.
+#[derive(Debug, Args)]
+pub(crate) struct ApplyArgs {
+    /// Write the workspace's changes back to its directory: where the program exited with 0, or
+    /// always. Without this they are lost with the sandbox
+    #[arg(long, value_name = "WHEN", value_enum, num_args = 0..=1, require_equals = true)]
+    #[arg(help_heading = FILES)]
+    #[arg(default_missing_value = "success", requires = "workspace")]
+    pub(crate) apply: Option<ApplyWhen>,
+    /// Apply this path too, although programs of the host act on it by themselves: git hooks,
+    /// settings of editors, shells, CI. Relative to the workspace
+    #[arg(long, value_name = "PATH", requires = "apply", value_hint = ValueHint::AnyPath)]
+    #[arg(help_heading = FILES)]
+    pub(crate) apply_allow: Vec<PathBuf>,
+    /// Write a list of the workspace's changes to this file, as JSON; `-` is standard output
+    #[arg(long, value_name = "FILE", requires = "workspace", value_hint = ValueHint::FilePath)]
+    #[arg(help_heading = FILES)]
+    pub(crate) changes: Option<PathBuf>,
+}
+
+/// When the changes are written back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ApplyWhen {
+    /// Where the program exited with 0. Of an interactive shell the code says nothing: there it is
+    /// enough that it exited by itself.
+    Success,
+    /// However it ended.
+    Always,
+}
+
 /// Whether the program gets a terminal of its own.
 #[derive(Debug, Args)]
 pub(crate) struct TerminalArgs {
@@ -217,6 +247,8 @@ pub(crate) struct ExecArgs {
     #[command(flatten)]
     pub(crate) sandbox: SandboxArgs,
     #[command(flatten)]
+    pub(crate) apply: ApplyArgs,
+    #[command(flatten)]
     pub(crate) terminal: TerminalArgs,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
@@ -231,6 +263,8 @@ pub(crate) struct ExecArgs {
 pub(crate) struct ShellArgs {
     #[command(flatten)]
     pub(crate) sandbox: SandboxArgs,
+    #[command(flatten)]
+    pub(crate) apply: ApplyArgs,
     #[command(flatten)]
     pub(crate) terminal: TerminalArgs,
     #[command(flatten)]

@@ -17,8 +17,8 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Signal, getpgrp, getpid, kill_process};
 use rustix::stdio::{stderr, stdin, stdout};
 use rustix::termios::{
-    LocalModes, OptionalActions, QueueSelector, Termios, tcflush, tcgetattr, tcgetpgrp,
-    tcgetwinsize, tcsetattr,
+    Action, LocalModes, OptionalActions, QueueSelector, Termios, tcflow, tcflush, tcgetattr,
+    tcgetpgrp, tcgetwinsize, tcsetattr,
 };
 
 use crate::cli::TerminalArgs;
@@ -116,6 +116,7 @@ impl Drop for UserTerminal {
     fn drop(&mut self) {
         let mut end = String::new();
         lock(&self.screen).finish(&mut end);
+        make_room();
         write(&end);
         restore(true);
         *saved() = None;
@@ -150,19 +151,40 @@ fn is_in_foreground() -> bool {
     tcgetpgrp(stdin()).map_or(true, |group| group == getpgrp())
 }
 
+/// How long a terminal that was emptied may take to take something.
+const PATIENCE: Timespec = Timespec {
+    tv_sec: 1,
+    tv_nsec: 0,
+};
+const AT_ONCE: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 0,
+};
+
+/// Drops what is on its way to a user who does not keep up with it, so that what undoes the
+/// program's screen arrives, whatever the program has written before.
+fn make_room() {
+    // In the background the terminal is somebody else's, and this would stop kavach.
+    if stdout().is_terminal() && !takes(AT_ONCE) && is_in_foreground() {
+        let _ = tcflush(stdout(), QueueSelector::OFlush);
+        // Flushing a pseudo-terminal wakes nobody; this has a write under way look again.
+        let _ = tcflow(stdout(), Action::OOff);
+        let _ = tcflow(stdout(), Action::OOn);
+        let _ = takes(PATIENCE);
+    }
+}
+
+/// Whether the user's terminal takes a few bytes.
+fn takes(within: Timespec) -> bool {
+    let out: BorrowedFd<'_> = stdout();
+    let mut fds = [PollFd::new(&out, PollFlags::OUT)];
+    matches!(poll(&mut fds, Some(&within)), Ok(1..))
+}
+
 /// Writes a few bytes to the user's terminal, if it takes them.
 fn write(text: &str) {
-    let out: BorrowedFd<'_> = stdout();
-    if text.is_empty() || !out.is_terminal() {
-        return;
-    }
-    let mut fds = [PollFd::new(&out, PollFlags::OUT)];
-    let at_once = Timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
-    if matches!(poll(&mut fds, Some(&at_once)), Ok(1..)) {
-        let _ = rustix::io::write(out, text.as_bytes());
+    if !text.is_empty() && stdout().is_terminal() && takes(AT_ONCE) {
+        let _ = rustix::io::write(stdout(), text.as_bytes());
     }
 }
 

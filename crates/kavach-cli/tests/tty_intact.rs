@@ -232,6 +232,25 @@ fn there_is_a_way_out_of_a_program_that_takes_every_key() {
 }
 
 #[test]
+fn the_screen_is_undone_for_a_user_who_does_not_keep_up() {
+    for setting in each("the_screen_is_undone_for_a_user_who_does_not_keep_up") {
+        let script = format!("{SET} exec yes");
+        let args = ["--timeout", "300ms", "--", "sh", "-c", &script];
+        let mut inside = setting.kavach("exec", args);
+        // Not a byte is read before kavach has ended.
+        assert_eq!(inside.wait().code(), Some(124));
+        let (_, said) = inside.end();
+        let at = said.find(UNDONE).unwrap();
+        assert!(
+            said[at..].contains("the program was ended"),
+            "{:?}",
+            &said[at..]
+        );
+        assert!(!said[at..].contains("y\r\ny"), "{:?}", &said[at..]);
+    }
+}
+
+#[test]
 fn a_user_who_does_not_read_can_end_a_flood() {
     for setting in each("a_user_who_does_not_read_can_end_a_flood") {
         let script = r"trap '' TERM HUP; while :; do printf '%01000d' 0; done";

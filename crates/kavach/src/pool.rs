@@ -297,6 +297,8 @@ pub struct Claimed {
 impl Claimed {
     /// Keeps the sandbox for the tenant's next claim: every process in it is killed, its files
     /// stay as they are. A pool keeps as many as it keeps ready; the one that waits longest goes.
+    /// A [`SandboxHandle`](crate::SandboxHandle) that was taken of it before stays good, and with
+    /// it a command that it is just starting: both are the same tenant's.
     ///
     /// # Errors
     /// It is not running any more, or its processes could not be ended; it is destroyed then.

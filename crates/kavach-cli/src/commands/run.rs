@@ -7,6 +7,7 @@ use kavach::policy::OnOutput;
 use kavach::{Child, Command, ExecResult, PtySize, Sandbox, SandboxState, Termination};
 
 use super::moving::{News, Streams};
+use super::workspace::{self, Wish};
 use crate::cli::OutputArgs;
 use crate::error::{CliError, Result};
 use crate::exit_code;
@@ -51,14 +52,22 @@ pub(crate) struct Finished {
     pub(crate) sandbox: Sandbox,
     /// The signal that kavach was ended by, while the program ended in its grace.
     pub(crate) signal: Option<i32>,
+    /// What became of the workspace.
+    pub(crate) workspace: Option<workspace::Outcome>,
 }
 
 impl Finished {
     pub(crate) fn exit_code(&self) -> u8 {
-        self.signal.map_or_else(
+        let code = self.signal.map_or_else(
             || exit_code::of_end(self.result.termination),
             exit_code::of_signal,
-        )
+        );
+        let workspace = self.workspace.as_ref();
+        // The program did its part, and kavach not all of its own.
+        match workspace.is_some_and(workspace::Outcome::is_incomplete) {
+            true if code == exit_code::OK => exit_code::FAILED,
+            _ => code,
+        }
     }
 }
 
@@ -83,6 +92,7 @@ pub(crate) async fn run(
     command: Command,
     output: Output,
     how: OutputArgs,
+    wish: Option<&Wish>,
 ) -> Result<Outcome> {
     let has_terminal = matches!(output, Output::Passed { terminal: true, .. });
     let mut signals = Signals::listen(has_terminal)?;
@@ -134,6 +144,18 @@ pub(crate) async fn run(
         }
     };
 
+    let workspace = match wish {
+        Some(wish) => tokio::select! {
+            biased;
+            done = wish.fulfil(&mut sandbox, result.termination, signal.is_some()) => done,
+            signal = signals.next_end() => {
+                // Ends an apply between two files.
+                sandbox.destroy().await?;
+                return Ok(Outcome::Interrupted(signal));
+            }
+        },
+        None => Ok(None),
+    };
     // What the program left in the background ends here; it may hold the streams open.
     if let Some(signal) = end(&mut sandbox, &mut signals).await? {
         return Ok(Outcome::Interrupted(signal));
@@ -154,6 +176,7 @@ pub(crate) async fn run(
         result,
         sandbox,
         signal,
+        workspace: workspace?,
     })))
 }
 

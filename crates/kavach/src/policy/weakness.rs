@@ -88,6 +88,15 @@ impl SandboxPolicy {
                 );
             }
         }
+        for (index, path) in self.filesystem.write_through.iter().enumerate() {
+            tell(
+                format!("filesystem.write_through[{index}]"),
+                format!(
+                    "what the guest writes to {path:?} is on the host at once, without a quota"
+                ),
+                "give it a workspace, whose changes leave by an apply",
+            );
+        }
         for (key, control, what) in [
             ("limits.memory_mb", Control::Memory, "the host's memory"),
             ("limits.pids", Control::Pids, "the host's process ids"),
@@ -185,6 +194,16 @@ mod tests {
                 "limits.memory_mb",
                 "limits.pids"
             ]
+        );
+    }
+
+    #[test]
+    fn each_directory_that_is_written_to_is_told() {
+        let mut policy = SandboxPolicy::strict();
+        policy.filesystem.write_through = vec!["/srv/a".into(), "/srv/b".into()];
+        assert_eq!(
+            keys(&policy),
+            ["filesystem.write_through[0]", "filesystem.write_through[1]"]
         );
     }
 

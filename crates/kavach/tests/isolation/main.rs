@@ -30,7 +30,7 @@ mod write_through;
 use std::process::ExitCode;
 
 /// The hostile programs, compiled once for each run.
-const GUESTS: [(&str, &str); 7] = [
+const GUESTS: [(&str, &str); 8] = [
     ("guest.h", include_str!("../guests/guest.h")),
     ("kernel.c", include_str!("../guests/kernel.c")),
     ("process.c", include_str!("../guests/process.c")),

@@ -555,7 +555,6 @@ fn nested(s: Setting) {
             .write_through(all),
         config(s.policy).workspace(Workspace::new(all)).read(&part),
         config(s.policy).write_through(all).write_through(&part),
-        config(s.policy).write_through(all).write_through(all),
         config(s.policy).write_through(all).read(&part),
         config(s.policy).workspace(Workspace::new(all).upper(Upper::Directory(part.clone()))),
         config(s.policy).workspace(Workspace::new(&part).upper(Upper::Directory(all.clone()))),
@@ -565,6 +564,8 @@ fn nested(s: Setting) {
         assert_eq!(error.code(), "KV-INVALID-CONFIG", "{error}");
         assert!(error.to_string().contains("in one another"), "{error}");
     }
+    let error = refusal(config(s.policy).write_through(all).write_through(all));
+    assert!(error.to_string().contains("is named twice"), "{error}");
 }
 
 /// What is below a mount point would come to light, and what is mounted on it would be missing.

@@ -20,7 +20,10 @@ pub(super) fn run(args: &PolicyExplainArgs) -> Result<u8> {
         .policy(policy)
         .build();
     let spec = config.validate()?;
-    let facts = kavach::host::probe().looking_at(spec.host_paths());
+    let facts = kavach::host::probe()
+        .looking_at(spec.host_paths())
+        .looking_at_directories(spec.host_directories())
+        .looking_at_root(spec.rootfs());
     let explanation = explain(&spec, &facts)?;
     if args.output.json {
         json::print(&json::PolicyExplain::from(&explanation))?;

@@ -107,7 +107,7 @@ fn landlock_lets_files_be_made_and_in_host_paths_nothing_else() {
     let plan = planned_of(working("strict").write_through("/srv/out"), &facts).unwrap();
     let rules = plan.landlock.unwrap().rules;
     let access = |path: &str| {
-        let rule = rules.iter().find(|r| r.path == PathBuf::from(path));
+        let rule = rules.iter().find(|r| r.path == *path);
         rule.unwrap().access
     };
     for path in ["/srv/work", "/srv/out"] {
