@@ -187,20 +187,31 @@ pub(crate) struct SandboxArgs {
     pub(crate) output_kb: Option<u64>,
 }
 
+const SANDBOX: &str = "Sandbox options";
+const FILES: &str = "File options";
+const ENVIRONMENT: &str = "Environment options";
+const NETWORK: &str = "Network options";
+const LIMITS: &str = "Limit options";
+const TERMINAL: &str = "Terminal options";
+const OUTPUT: &str = "Output options";
+
 /// What becomes of the changes in the workspace.
 #[derive(Debug, Args)]
 pub(crate) struct ApplyArgs {
     /// Write the workspace's changes back to its directory: where the program exited with 0, or
     /// always. Without this they are lost with the sandbox
     #[arg(long, value_name = "WHEN", value_enum, num_args = 0..=1, require_equals = true)]
+    #[arg(help_heading = FILES)]
     #[arg(default_missing_value = "success", requires = "workspace")]
     pub(crate) apply: Option<ApplyWhen>,
     /// Apply this path too, although programs of the host act on it by themselves: git hooks,
     /// settings of editors, shells, CI. Relative to the workspace
-    #[arg(long, value_name = "PATH", requires = "apply")]
+    #[arg(long, value_name = "PATH", requires = "apply", value_hint = ValueHint::AnyPath)]
+    #[arg(help_heading = FILES)]
     pub(crate) apply_allow: Vec<PathBuf>,
     /// Write a list of the workspace's changes to this file, as JSON; `-` is standard output
-    #[arg(long, value_name = "FILE", requires = "workspace")]
+    #[arg(long, value_name = "FILE", requires = "workspace", value_hint = ValueHint::FilePath)]
+    #[arg(help_heading = FILES)]
     pub(crate) changes: Option<PathBuf>,
 }
 
@@ -213,13 +224,6 @@ pub(crate) enum ApplyWhen {
     /// However it ended.
     Always,
 }
-const SANDBOX: &str = "Sandbox options";
-const FILES: &str = "File options";
-const ENVIRONMENT: &str = "Environment options";
-const NETWORK: &str = "Network options";
-const LIMITS: &str = "Limit options";
-const TERMINAL: &str = "Terminal options";
-const OUTPUT: &str = "Output options";
 
 /// Whether the program gets a terminal of its own.
 #[derive(Debug, Args)]

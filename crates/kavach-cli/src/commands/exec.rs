@@ -4,7 +4,7 @@ use std::ffi::OsString;
 
 use kavach::{Command, ExecResult, Termination};
 
-use super::run::{self, Outcome, Output};
+use super::run::{self, Finished, Outcome, Output};
 use super::workspace::Wish;
 use crate::cli::{ExecArgs, OutputArgs, SandboxArgs, TerminalArgs};
 use crate::error::{CliError, Result};
@@ -17,53 +17,63 @@ use crate::tty;
 pub(crate) fn run(args: ExecArgs) -> Result<u8> {
     let resolved = resolve(&args.sandbox)?;
     let command = command(args.command, &resolved)?;
-    let wish = Wish::new(&args.apply, &resolved, args.output.json, false)?;
-    run_one(
-        &args.sandbox,
-        &args.terminal,
-        args.output,
-        &resolved,
-        command,
+    let wish = Wish::new(&args.apply, &resolved, args.output, false)?;
+    let run = Run {
+        sandbox: &args.sandbox,
+        terminal: &args.terminal,
+        how: args.output,
+        resolved: &resolved,
         wish,
-    )
+    };
+    run.command(command)
 }
 
-/// Runs one command, with its streams passed through or kept for a document. Shared with `shell`.
-pub(super) fn run_one(
-    args: &SandboxArgs,
-    terminal: &TerminalArgs,
-    how: OutputArgs,
-    resolved: &Resolved,
-    command: Command,
-    wish: Option<Wish>,
-) -> Result<u8> {
-    let output = if how.json {
-        Output::Kept
-    } else {
-        Output::Passed {
-            terminal: tty::is_wanted(terminal),
-            unfiltered: terminal.unfiltered_terminal,
-        }
-    };
-    let outcome = run::block_on(run::run(resolved, command, output, wish.as_ref(), how))
-        .map_err(|error| error.in_arguments(|field| resolved.argument(field)))?;
-    match outcome {
-        Outcome::Ended(finished) if how.json => {
-            let code = finished.exit_code();
-            let policy = &resolved.config.policy().name;
-            let document = json::Exec::new(&finished, policy, code);
-            json::print(&document)?;
-            Ok(code)
-        }
-        Outcome::Ended(finished) => {
-            say_limit(args, how, resolved, &finished.result);
-            if let (Some(wish), Some(outcome)) = (&wish, &finished.workspace) {
-                wish.tell(how, outcome, finished.result.termination)?;
+/// How one command is run. Shared with `shell`.
+pub(super) struct Run<'a> {
+    pub(super) sandbox: &'a SandboxArgs,
+    pub(super) terminal: &'a TerminalArgs,
+    pub(super) how: OutputArgs,
+    pub(super) resolved: &'a Resolved,
+    pub(super) wish: Option<Wish>,
+}
+
+impl Run<'_> {
+    /// Runs it with its streams passed through, or kept for a document.
+    pub(super) fn command(&self, command: Command) -> Result<u8> {
+        let output = if self.how.json {
+            Output::Kept
+        } else {
+            Output::Passed {
+                terminal: tty::is_wanted(self.terminal),
+                unfiltered: self.terminal.unfiltered_terminal,
             }
-            Ok(finished.exit_code())
+        };
+        let wish = self.wish.as_ref();
+        let outcome = run::block_on(run::run(self.resolved, command, output, self.how, wish))
+            .map_err(|error| error.in_arguments(|field| self.resolved.argument(field)))?;
+        match outcome {
+            Outcome::Ended(finished) => self.ended(&finished),
+            Outcome::Interrupted(signal) if self.how.json => Err(CliError::Interrupted { signal }),
+            Outcome::Interrupted(signal) => Ok(exit_code::of_signal(signal)),
         }
-        Outcome::Interrupted(signal) if how.json => Err(CliError::Interrupted { signal }),
-        Outcome::Interrupted(signal) => Ok(exit_code::of_signal(signal)),
+    }
+
+    /// Tells of the end; the exit code.
+    fn ended(&self, finished: &Finished) -> Result<u8> {
+        let code = finished.exit_code();
+        if self.how.json {
+            if let (Some(wish), Some(outcome)) = (&self.wish, &finished.workspace) {
+                wish.write_list(outcome)?;
+            }
+            let policy = &self.resolved.config.policy().name;
+            json::print(&json::Exec::new(finished, policy, code))?;
+            return Ok(code);
+        }
+        say_limit(self.sandbox, self.how, self.resolved, &finished.result);
+        if let (Some(wish), Some(outcome)) = (&self.wish, &finished.workspace) {
+            wish.tell(outcome, finished.result.termination)?;
+        }
+        Ok(code)
     }
 }
 

@@ -91,8 +91,8 @@ pub(crate) async fn run(
     resolved: &Resolved,
     command: Command,
     output: Output,
-    wish: Option<&Wish>,
     how: OutputArgs,
+    wish: Option<&Wish>,
 ) -> Result<Outcome> {
     let has_terminal = matches!(output, Output::Passed { terminal: true, .. });
     let mut signals = Signals::listen(has_terminal)?;

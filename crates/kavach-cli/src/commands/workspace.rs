@@ -35,6 +35,7 @@ pub(crate) struct Wish {
     interactive: bool,
     /// Whether a list is wanted by nobody but a person who looks.
     for_people_only: bool,
+    how: OutputArgs,
 }
 
 /// What became of it.
@@ -50,15 +51,22 @@ impl Wish {
     pub(crate) fn new(
         args: &ApplyArgs,
         resolved: &Resolved,
-        json: bool,
+        how: OutputArgs,
         interactive: bool,
     ) -> Result<Option<Self>> {
         if resolved.config.workspace().is_none() {
             return Ok(None);
         }
         let list = args.changes.as_deref().map(open).transpose()?;
-        let for_people_only = args.apply.is_none() && list.is_none() && !json;
-        if for_people_only && !io::stderr().is_terminal() {
+        if how.json && matches!(list, Some(List::Stdout)) {
+            return Err(CliError::argument(
+                "--changes",
+                "standard output is taken by the document of --json",
+                "name a file, or leave it out: that document has the changes too",
+            ));
+        }
+        let for_people_only = args.apply.is_none() && list.is_none() && !how.json;
+        if for_people_only && (how.quiet || !io::stderr().is_terminal()) {
             return Ok(None);
         }
         Ok(Some(Self {
@@ -67,6 +75,7 @@ impl Wish {
             list,
             interactive,
             for_people_only,
+            how,
         }))
     }
 
@@ -108,18 +117,21 @@ impl Wish {
     }
 
     /// Writes the list, and tells a person what was and was not applied.
-    pub(super) fn tell(&self, how: OutputArgs, outcome: &Outcome, end: Termination) -> Result<()> {
+    pub(super) fn tell(&self, outcome: &Outcome, end: Termination) -> Result<()> {
         self.write_list(outcome)?;
         let summary = outcome.changes.summary();
         let Some(applied) = &outcome.applied else {
             if !outcome.changes.is_empty() {
                 match self.apply {
-                    Some(_) => output::warning(&format!(
-                        "not applied: {summary}: the program {end}; --apply=always applies all \
+                    Some(_) => output::note(
+                        self.how,
+                        &format!(
+                            "not applied: {summary}: the program {end}; --apply=always applies all \
                          the same"
-                    )),
+                        ),
+                    ),
                     None if io::stderr().is_terminal() => output::note(
-                        how,
+                        self.how,
                         &format!(
                             "the workspace's changes are not applied: {summary}; --apply writes them \
                          back"
@@ -130,26 +142,34 @@ impl Wish {
             }
             return Ok(());
         };
+        // What was refused is an error: kavach exits with 125, also where it is to be quiet.
         for refused in applied.refused.iter().take(NAMED) {
-            output::warning(&format!("not applied: {refused}"));
+            output::note(OutputArgs::default(), &format!("not applied: {refused}"));
         }
         let more = applied.refused.len().saturating_sub(NAMED);
         if more > 0 {
-            output::warning(&format!("not applied: {more} more (--changes lists all)"));
+            output::note(
+                self.how,
+                &format!("not applied: {more} more (--changes lists all)"),
+            );
         }
         if !applied.refused.is_empty() {
-            output::warning(&format!(
-                "applied {} of {} changes",
-                applied.applied.len(),
-                outcome.changes.len()
-            ));
+            output::note(
+                self.how,
+                &format!(
+                    "applied {} of {} changes",
+                    applied.applied.len(),
+                    outcome.changes.len()
+                ),
+            );
         } else if io::stderr().is_terminal() {
-            output::note(how, &format!("applied: {summary}"));
+            output::note(self.how, &format!("applied: {summary}"));
         }
         Ok(())
     }
 
-    fn write_list(&self, outcome: &Outcome) -> Result<()> {
+    /// Writes the list where one is wanted.
+    pub(super) fn write_list(&self, outcome: &Outcome) -> Result<()> {
         let Some(list) = &self.list else {
             return Ok(());
         };
