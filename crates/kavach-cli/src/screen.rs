@@ -13,8 +13,8 @@
 //!
 //! Not stopped: a guest that draws whatever it likes, also something that looks like a shell's
 //! prompt, or like kavach's own words. The questions for the cursor's place and the terminal's
-//! kind pass (`CSI 6 n`, `CSI c`), because line editors need them; their answers hold nothing
-//! that the guest chose.
+//! kind pass (`CSI 6 n`, `CSI c`), because line editors need them; of their answers
+//! the guest chose two numbers at most, where the cursor is.
 
 mod modes;
 mod sequence;

@@ -1,9 +1,11 @@
 //! The guest's standard streams: passed on as they come, or kept.
 
 use std::io::{self, Read as _};
+use std::os::fd::AsFd as _;
 use std::sync::{Arc, Mutex};
 
 use kavach::sandbox::{ChildStdin, ChildStream};
+use tokio::fs::File;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::mpsc;
 
@@ -14,6 +16,9 @@ use crate::tty::lock;
 
 /// Bytes in flight per stream.
 const CHUNK: usize = 64 * 1024;
+/// Bytes in one write to a terminal: a write under way cannot be taken back, and must not put off
+/// what undoes the program's screen.
+const TERMINAL_CHUNK: usize = 2048;
 
 /// A stream that was kept, cut at its limit, or passed on.
 #[derive(Debug, Default)]
@@ -68,9 +73,16 @@ impl Filter {
 
 /// Passes the guest's standard output on.
 pub(crate) async fn to_stdout(from: ChildStream, filter: Filter) -> Result<Kept> {
-    pass(from, tokio::io::stdout(), filter)
-        .await
-        .map_err(CliError::io("write to standard output"))
+    let passed = match filter {
+        // The standard library keeps the beginning of a line back, also from the end of a stream
+        // that is given up, and writes it when kavach exits: after the undoing of the screen.
+        Filter::Screen { .. } => match io::stdout().as_fd().try_clone_to_owned() {
+            Ok(terminal) => pass(from, File::from_std(terminal.into()), filter).await,
+            Err(error) => Err(error),
+        },
+        Filter::Nothing | Filter::Lines(_) => pass(from, tokio::io::stdout(), filter).await,
+    };
+    passed.map_err(CliError::io("write to standard output"))
 }
 
 /// Passes the guest's standard error on.
@@ -91,13 +103,12 @@ async fn pass(
     let mut text = String::new();
     loop {
         let n = from.read(&mut chunk).await?;
-        let bytes = filter.apply(chunk.get(..n).unwrap_or_default(), &mut text);
-        // Flushed at once: a prompt has no newline.
-        let written = match to.write_all(bytes).await {
-            Ok(()) => to.flush().await,
-            error => error,
+        let most = match filter {
+            Filter::Screen { .. } => TERMINAL_CHUNK,
+            Filter::Nothing | Filter::Lines(_) => CHUNK,
         };
-        match written {
+        let bytes = filter.apply(chunk.get(..n).unwrap_or_default(), &mut text);
+        match write_flushed(&mut to, bytes, most).await {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
                 let reader_gone = true;
                 return Ok(Kept {
@@ -111,6 +122,19 @@ async fn pass(
             return Ok(Kept::default());
         }
     }
+}
+
+/// Flushed at once: a prompt has no newline.
+async fn write_flushed(
+    to: &mut (impl AsyncWrite + Unpin),
+    bytes: &[u8],
+    most: usize,
+) -> io::Result<()> {
+    for part in bytes.chunks(most) {
+        to.write_all(part).await?;
+        to.flush().await?;
+    }
+    Ok(())
 }
 
 /// Keeps the first `limit` bytes and drops the rest; says when there is a rest.

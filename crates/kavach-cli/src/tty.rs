@@ -17,7 +17,8 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Signal, getpgrp, getpid, kill_process};
 use rustix::stdio::{stderr, stdin, stdout};
 use rustix::termios::{
-    OptionalActions, QueueSelector, Termios, tcflush, tcgetattr, tcgetpgrp, tcgetwinsize, tcsetattr,
+    Action, LocalModes, OptionalActions, QueueSelector, Termios, tcflow, tcflush, tcgetattr,
+    tcgetpgrp, tcgetwinsize, tcsetattr,
 };
 
 use crate::cli::TerminalArgs;
@@ -53,6 +54,9 @@ pub(crate) struct UserTerminal {
 
 impl UserTerminal {
     /// Takes the terminal. In a background job this waits, as the kernel stops such a job here.
+    ///
+    /// Ctrl-C stays a signal to kavach until [`UserTerminal::pass_every_key`]: a program whose
+    /// start hangs cannot be interrupted by a key that nobody reads.
     pub(crate) fn take() -> Result<Self> {
         restore_before_panics();
         let this = Self {
@@ -62,8 +66,13 @@ impl UserTerminal {
             let settings = tcgetattr(stdin()).map_err(failed)?;
             *saved() = Some(settings);
         }
-        this.make_raw().map_err(failed)?;
+        this.make_raw(LocalModes::ISIG).map_err(failed)?;
         Ok(this)
+    }
+
+    /// The program has started: from here on every key is its own.
+    pub(crate) fn pass_every_key(&self) -> Result<()> {
+        self.make_raw(LocalModes::empty()).map_err(failed)
     }
 
     /// The filter for what the program writes.
@@ -71,11 +80,14 @@ impl UserTerminal {
         self.screen.clone()
     }
 
-    fn make_raw(&self) -> rustix::io::Result<()> {
+    /// Raw, but for these modes.
+    fn make_raw(&self, but: LocalModes) -> rustix::io::Result<()> {
         let settings = saved().clone();
         match settings {
             Some(mut settings) => {
+                let kept = settings.local_modes & but;
                 settings.make_raw();
+                settings.local_modes |= kept;
                 tcsetattr(stdin(), OptionalActions::Now, &settings)
             }
             None => Ok(()),
@@ -94,7 +106,7 @@ impl UserTerminal {
     /// Takes the terminal again after a stop. In the background it is somebody else's. One that
     /// has gone away (the kernel sends SIGCONT then, too) needs nothing; SIGHUP tells of that.
     pub(crate) fn resume(&self) {
-        if is_in_foreground() && self.make_raw().is_ok() {
+        if is_in_foreground() && self.make_raw(LocalModes::empty()).is_ok() {
             write(&lock(&self.screen).redo());
         }
     }
@@ -104,6 +116,7 @@ impl Drop for UserTerminal {
     fn drop(&mut self) {
         let mut end = String::new();
         lock(&self.screen).finish(&mut end);
+        make_room();
         write(&end);
         restore(true);
         *saved() = None;
@@ -138,19 +151,40 @@ fn is_in_foreground() -> bool {
     tcgetpgrp(stdin()).map_or(true, |group| group == getpgrp())
 }
 
+/// How long a terminal that was emptied may take to take something.
+const PATIENCE: Timespec = Timespec {
+    tv_sec: 1,
+    tv_nsec: 0,
+};
+const AT_ONCE: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 0,
+};
+
+/// Drops what is on its way to a user who does not keep up with it, so that what undoes the
+/// program's screen arrives, whatever the program has written before.
+fn make_room() {
+    // In the background the terminal is somebody else's, and this would stop kavach.
+    if stdout().is_terminal() && !takes(AT_ONCE) && is_in_foreground() {
+        let _ = tcflush(stdout(), QueueSelector::OFlush);
+        // Flushing a pseudo-terminal wakes nobody; this has a write under way look again.
+        let _ = tcflow(stdout(), Action::OOff);
+        let _ = tcflow(stdout(), Action::OOn);
+        let _ = takes(PATIENCE);
+    }
+}
+
+/// Whether the user's terminal takes a few bytes.
+fn takes(within: Timespec) -> bool {
+    let out: BorrowedFd<'_> = stdout();
+    let mut fds = [PollFd::new(&out, PollFlags::OUT)];
+    matches!(poll(&mut fds, Some(&within)), Ok(1..))
+}
+
 /// Writes a few bytes to the user's terminal, if it takes them.
 fn write(text: &str) {
-    let out: BorrowedFd<'_> = stdout();
-    if text.is_empty() || !out.is_terminal() {
-        return;
-    }
-    let mut fds = [PollFd::new(&out, PollFlags::OUT)];
-    let at_once = Timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
-    if matches!(poll(&mut fds, Some(&at_once)), Ok(1..)) {
-        let _ = rustix::io::write(out, text.as_bytes());
+    if !text.is_empty() && stdout().is_terminal() && takes(AT_ONCE) {
+        let _ = rustix::io::write(stdout(), text.as_bytes());
     }
 }
 

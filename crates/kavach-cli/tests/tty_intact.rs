@@ -8,6 +8,7 @@ use std::path::Path;
 
 use common::Dir;
 use common::dialogue::{SIZES, each};
+use common::lease::Hanging;
 use rustix::process::Signal;
 
 /// What a program on a screen of its own has set, and how it is undone.
@@ -77,6 +78,26 @@ fn the_terminal_is_intact_after_a_signal_to_kavach() {
             assert_eq!(ended, Some(code), "{signal:?}");
             assert!(said.ends_with(UNDONE), "{signal:?} {said:?}");
         }
+    }
+}
+
+#[test]
+fn ctrl_c_ends_a_launch_that_hangs_and_the_terminal_is_intact() {
+    let name = "ctrl_c_ends_a_launch_that_hangs_and_the_terminal_is_intact";
+    if let Some(missing) = Hanging::missing() {
+        common::skip(name, &missing);
+        return;
+    }
+    for setting in each(name) {
+        let mut hanging = Hanging::new("ctrl-c");
+        let args = ["--read", &hanging.directory, "--", &hanging.program];
+        let mut inside = setting.kavach("exec", args);
+        hanging.hangs();
+        // Nobody reads keys yet: the terminal itself makes the signal.
+        inside.say("\x03");
+        let (code, said) = inside.end();
+        assert_eq!((code, said.contains("ran")), (Some(130), false), "{said:?}");
+        hanging.release();
     }
 }
 
@@ -207,6 +228,25 @@ fn there_is_a_way_out_of_a_program_that_takes_every_key() {
         let (code, said) = inside.end();
         assert_eq!(code, Some(137));
         assert!(said.ends_with(UNDONE), "{said:?}");
+    }
+}
+
+#[test]
+fn the_screen_is_undone_for_a_user_who_does_not_keep_up() {
+    for setting in each("the_screen_is_undone_for_a_user_who_does_not_keep_up") {
+        let script = format!("{SET} exec yes");
+        let args = ["--timeout", "300ms", "--", "sh", "-c", &script];
+        let mut inside = setting.kavach("exec", args);
+        // Not a byte is read before kavach has ended.
+        assert_eq!(inside.wait().code(), Some(124));
+        let (_, said) = inside.end();
+        let at = said.find(UNDONE).unwrap();
+        assert!(
+            said[at..].contains("the program was ended"),
+            "{:?}",
+            &said[at..]
+        );
+        assert!(!said[at..].contains("y\r\ny"), "{:?}", &said[at..]);
     }
 }
 

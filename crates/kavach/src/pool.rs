@@ -30,7 +30,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// No sandbox ever serves two tenants: one that comes back is destroyed, or
 /// ([`Claimed::give_back`]) kept for the next claim of the *same* tenant. All of a pool carry the
 /// `agent_id` of its config, which is in their names from the start; the tenant of a claim is in
-/// the audit event [`AuditKind::Claimed`](crate::AuditKind::Claimed).
+/// the audit event [`AuditKind::Claimed`].
 ///
 /// Dropping the pool ends what is ready and waits for that; claimed sandboxes live on.
 #[derive(Debug)]
@@ -297,6 +297,8 @@ pub struct Claimed {
 impl Claimed {
     /// Keeps the sandbox for the tenant's next claim: every process in it is killed, its files
     /// stay as they are. A pool keeps as many as it keeps ready; the one that waits longest goes.
+    /// A [`SandboxHandle`](crate::SandboxHandle) that was taken of it before stays good, and with
+    /// it a command that it is just starting: both are the same tenant's.
     ///
     /// # Errors
     /// It is not running any more, or its processes could not be ended; it is destroyed then.

@@ -4,8 +4,9 @@ use std::ffi::OsString;
 
 use kavach::{Command, ExecResult, Termination};
 
-use super::run::{self, Outcome, Output};
-use crate::cli::{ExecArgs, SandboxArgs, TerminalArgs};
+use super::run::{self, Finished, Outcome, Output};
+use super::workspace::Wish;
+use crate::cli::{ExecArgs, OutputArgs, SandboxArgs, TerminalArgs};
 use crate::error::{CliError, Result};
 use crate::exit_code;
 use crate::json;
@@ -16,38 +17,63 @@ use crate::tty;
 pub(crate) fn run(args: ExecArgs) -> Result<u8> {
     let resolved = resolve(&args.sandbox)?;
     let command = command(args.command, &resolved)?;
-    if !args.json {
-        return stream(&args.sandbox, &args.terminal, &resolved, command);
-    }
-    match run::block_on(run::run(&resolved, command, Output::Kept))? {
-        Outcome::Ended(finished) => {
-            let code = finished.exit_code();
-            let policy = &resolved.config.policy().name;
-            let document = json::Exec::new(&finished.sandbox, policy, &finished.result, code);
-            json::print(&document)?;
-            Ok(code)
-        }
-        Outcome::Interrupted(signal) => Err(CliError::Interrupted { signal }),
-    }
+    let wish = Wish::new(&args.apply, &resolved, args.output, false)?;
+    let run = Run {
+        sandbox: &args.sandbox,
+        terminal: &args.terminal,
+        how: args.output,
+        resolved: &resolved,
+        wish,
+    };
+    run.command(command)
 }
 
-/// Runs a command with its streams passed through. Shared with `shell`.
-pub(super) fn stream(
-    args: &SandboxArgs,
-    terminal: &TerminalArgs,
-    resolved: &Resolved,
-    command: Command,
-) -> Result<u8> {
-    let passed = Output::Passed {
-        terminal: tty::is_wanted(terminal),
-        unfiltered: terminal.unfiltered_terminal,
-    };
-    match run::block_on(run::run(resolved, command, passed))? {
-        Outcome::Ended(finished) => {
-            say_limit(args, resolved, &finished.result);
-            Ok(finished.exit_code())
+/// How one command is run. Shared with `shell`.
+pub(super) struct Run<'a> {
+    pub(super) sandbox: &'a SandboxArgs,
+    pub(super) terminal: &'a TerminalArgs,
+    pub(super) how: OutputArgs,
+    pub(super) resolved: &'a Resolved,
+    pub(super) wish: Option<Wish>,
+}
+
+impl Run<'_> {
+    /// Runs it with its streams passed through, or kept for a document.
+    pub(super) fn command(&self, command: Command) -> Result<u8> {
+        let output = if self.how.json {
+            Output::Kept
+        } else {
+            Output::Passed {
+                terminal: tty::is_wanted(self.terminal),
+                unfiltered: self.terminal.unfiltered_terminal,
+            }
+        };
+        let wish = self.wish.as_ref();
+        let outcome = run::block_on(run::run(self.resolved, command, output, self.how, wish))
+            .map_err(|error| error.in_arguments(|field| self.resolved.argument(field)))?;
+        match outcome {
+            Outcome::Ended(finished) => self.ended(&finished),
+            Outcome::Interrupted(signal) if self.how.json => Err(CliError::Interrupted { signal }),
+            Outcome::Interrupted(signal) => Ok(exit_code::of_signal(signal)),
         }
-        Outcome::Interrupted(signal) => Ok(exit_code::of_signal(signal)),
+    }
+
+    /// Tells of the end; the exit code.
+    fn ended(&self, finished: &Finished) -> Result<u8> {
+        let code = finished.exit_code();
+        if self.how.json {
+            if let (Some(wish), Some(outcome)) = (&self.wish, &finished.workspace) {
+                wish.write_list(outcome)?;
+            }
+            let policy = &self.resolved.config.policy().name;
+            json::print(&json::Exec::new(finished, policy, code))?;
+            return Ok(code);
+        }
+        say_limit(self.sandbox, self.how, self.resolved, &finished.result);
+        if let (Some(wish), Some(outcome)) = (&self.wish, &finished.workspace) {
+            wish.tell(outcome, finished.result.termination)?;
+        }
+        Ok(code)
     }
 }
 
@@ -68,7 +94,7 @@ pub(super) fn in_directory(command: Command, resolved: &Resolved) -> Command {
 }
 
 /// Says which limit ended the program: 137 alone does not tell.
-fn say_limit(args: &SandboxArgs, resolved: &Resolved, result: &ExecResult) {
+fn say_limit(args: &SandboxArgs, how: OutputArgs, resolved: &Resolved, result: &ExecResult) {
     let limits = &resolved.config.policy().limits;
     let mb = limits.memory_mb.map(|mb| format!(" at {mb} MiB"));
     let pids = limits.pids.map(|pids| format!(" at {pids} processes"));
@@ -91,9 +117,10 @@ fn say_limit(args: &SandboxArgs, resolved: &Resolved, result: &ExecResult) {
         [] => "basic".to_owned(),
         named => named.join(" + "),
     };
-    output::note(&format!(
+    let text = format!(
         "the program was ended: {}{} (policy {policy})",
         result.termination,
         detail.unwrap_or_default(),
-    ));
+    );
+    output::note(how, &text);
 }

@@ -2,12 +2,15 @@
 
 mod attempt;
 pub(crate) mod backends;
+pub(crate) mod completions;
 pub(crate) mod doctor;
 pub(crate) mod exec;
 pub(crate) mod gc;
+pub(crate) mod man;
 mod moving;
 pub(crate) mod policy;
-mod run;
+pub(crate) mod run;
 pub(crate) mod score;
 pub(crate) mod shell;
 mod table;
+pub(crate) mod workspace;

@@ -2,10 +2,12 @@
 
 use kavach::Command;
 
-use super::exec::{in_directory, stream};
+use super::exec::{Run, in_directory};
+use super::workspace::Wish;
 use crate::cli::ShellArgs;
 use crate::error::Result;
 use crate::resolve::resolve;
+use crate::tty;
 
 /// Whether there is a bash shows only inside. Arguments go through as they are.
 const START: &str =
@@ -13,6 +15,8 @@ const START: &str =
 
 pub(crate) fn run(args: ShellArgs) -> Result<u8> {
     let resolved = resolve(&args.sandbox)?;
+    let interactive = args.script.is_none() && !args.output.json && tty::is_wanted(&args.terminal);
+    let wish = Wish::new(&args.apply, &resolved, args.output, interactive)?;
     let mut command = match args.shell {
         Some(shell) => Command::new(shell),
         None => Command::shell(START).arg("kavach-shell"),
@@ -21,5 +25,12 @@ pub(crate) fn run(args: ShellArgs) -> Result<u8> {
         command = command.arg("-c").arg(script);
     }
     let command = in_directory(command.args(args.arguments), &resolved);
-    stream(&args.sandbox, &args.terminal, &resolved, command)
+    let run = Run {
+        sandbox: &args.sandbox,
+        terminal: &args.terminal,
+        how: args.output,
+        resolved: &resolved,
+        wish,
+    };
+    run.command(command)
 }

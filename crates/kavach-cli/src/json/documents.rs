@@ -1,11 +1,14 @@
 //! The documents, one type for each. docs/cli.md has them in words.
 
-use kavach::{Backend, EnforcementRow, ExecResult, Termination, Verdict};
+use kavach::{Backend, EnforcementRow, Termination, Verdict};
 use serde::Serialize;
 
 use super::parts::{
     BackendRow, Denial, Leftover, LimitEvent, Problem, Row, Strength, Usage, milliseconds,
 };
+use super::workspace::Workspace;
+use crate::commands::run::Finished;
+use crate::commands::workspace::Outcome;
 
 /// A document's first key: its name and version. One type of one value for each, so that the
 /// schema knows it too.
@@ -25,10 +28,13 @@ pub(super) use tag;
 
 tag!(ExecTag, "kavach.exec/1");
 tag!(BackendsTag, "kavach.backends/1");
+tag!(ChangesTag, "kavach.changes/1");
 tag!(ScoreTag, "kavach.score/1");
 tag!(ScoreHereTag, "kavach.score-here/1");
 tag!(DoctorTag, "kavach.doctor/1");
 tag!(GcTag, "kavach.gc/1");
+tag!(CompletionsTag, "kavach.completions/1");
+tag!(ManTag, "kavach.man/1");
 tag!(ErrorTag, "kavach.error/1");
 
 /// What every verb prints with `--json` when it fails.
@@ -95,15 +101,21 @@ pub(crate) struct Exec<'a> {
     /// Whether the output may leave.
     #[cfg_attr(test, schemars(schema_with = "super::schema::verdict"))]
     verdict: &'a Verdict,
+    /// What the program changed in the workspace; null where it had none.
+    workspace: Option<Workspace>,
     /// Every control of the sandbox, with what holds it.
     report: Vec<Row>,
 }
 
 impl<'a> Exec<'a> {
     pub(crate) fn new(
-        sandbox: &'a kavach::Sandbox,
+        Finished {
+            result,
+            sandbox,
+            workspace,
+            ..
+        }: &'a Finished,
         policy: &'a str,
-        result: &'a ExecResult,
         exit_code: u8,
     ) -> Self {
         Self {
@@ -126,7 +138,27 @@ impl<'a> Exec<'a> {
             limit_events: result.limit_events.iter().map(Into::into).collect(),
             denials: result.denials.iter().map(Into::into).collect(),
             verdict: &result.verdict,
+            workspace: workspace.as_ref().map(Workspace::from),
             report: Row::all(&sandbox.report().rows),
+        }
+    }
+}
+
+/// The file of `--changes`: what the program changed in the workspace.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct Changes {
+    /// The name and version of this document.
+    schema: ChangesTag,
+    /// What it changed, and what became of that.
+    workspace: Workspace,
+}
+
+impl Changes {
+    pub(crate) fn new(outcome: &Outcome) -> Self {
+        Self {
+            schema: ChangesTag::Here,
+            workspace: outcome.into(),
         }
     }
 }
@@ -368,6 +400,59 @@ impl Gc {
             found: Vec::new(),
             removed: removed.collect(),
             failed: failed.collect(),
+        }
+    }
+}
+
+/// `kavach completions --json`: the completion script of a shell.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct Completions {
+    /// The name and version of this document.
+    schema: CompletionsTag,
+    /// The shell's name.
+    shell: String,
+    /// What the shell is to read.
+    script: String,
+}
+
+impl Completions {
+    pub(crate) const fn new(shell: String, script: String) -> Self {
+        Self {
+            schema: CompletionsTag::Here,
+            shell,
+            script,
+        }
+    }
+}
+
+/// `kavach man --json`: manual pages.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct Man {
+    /// The name and version of this document.
+    schema: ManTag,
+    /// The page that was asked for, or all that were written.
+    pages: Vec<Page>,
+}
+
+/// One manual page.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct Page {
+    /// Its file's name: `kavach-exec.1`.
+    pub(crate) name: String,
+    /// Where it was written; null if it was not.
+    pub(crate) path: Option<String>,
+    /// The page in the format of man(7); null if it was written to a file.
+    pub(crate) text: Option<String>,
+}
+
+impl From<Vec<Page>> for Man {
+    fn from(pages: Vec<Page>) -> Self {
+        Self {
+            schema: ManTag::Here,
+            pages,
         }
     }
 }

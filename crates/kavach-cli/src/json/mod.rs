@@ -11,11 +11,13 @@ mod parts;
 mod policy;
 #[cfg(test)]
 mod schema;
+mod workspace;
 
 use serde::Serialize;
 
 pub(crate) use self::documents::{
-    Backends, Check, CheckStatus, Doctor, Exec, Failure, Gc, Score, ScoreHere, Scored, Tried,
+    Backends, Changes, Check, CheckStatus, Completions, Doctor, Exec, Failure, Gc, Man, Page,
+    Score, ScoreHere, Scored, Tried,
 };
 pub(crate) use self::parts::{BackendRow, BackendStatus, Leftover, Problem, Row};
 pub(crate) use self::policy::{PolicyCheck, PolicyDiff, PolicyExplain, Relation};
@@ -24,9 +26,14 @@ use crate::output;
 
 /// Prints one document and a newline.
 pub(crate) fn print(document: &impl Serialize) -> Result<()> {
+    output::line(&text(document)?)
+}
+
+/// One document, without a newline.
+pub(crate) fn text(document: &impl Serialize) -> Result<String> {
     let text = serde_json::to_string_pretty(document)
         .map_err(|error| CliError::io("write JSON")(error.into()))?;
-    print_text(&text)
+    Ok(escaped(&text))
 }
 
 /// Prints a document that is JSON already, and a newline.

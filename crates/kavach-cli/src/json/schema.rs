@@ -44,6 +44,14 @@ pub(super) fn backends(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "string", "enum": Backend::ALL })
 }
 
+pub(super) fn change_kinds(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "enum": kavach::workspace::ChangeKind::ALL })
+}
+
+pub(super) fn entry_kinds(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "enum": kavach::workspace::EntryKind::ALL })
+}
+
 pub(super) fn controls(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "string", "enum": Control::ALL })
 }
@@ -122,10 +130,13 @@ fn of<T: JsonSchema>() -> Schema {
 fn all() -> Vec<(&'static str, Schema)> {
     vec![
         ("backends", of::<doc::Backends>()),
+        ("changes", of::<doc::Changes>()),
+        ("completions", of::<doc::Completions>()),
         ("doctor", of::<doc::Doctor>()),
         ("error", of::<doc::Failure>()),
         ("exec", of::<doc::Exec<'_>>()),
         ("gc", of::<doc::Gc>()),
+        ("man", of::<doc::Man>()),
         ("policy-check", of::<policy::PolicyCheck<'_>>()),
         ("policy-diff", of::<policy::PolicyDiff<'_>>()),
         ("policy-explain", of::<policy::PolicyExplain<'_>>()),

@@ -117,6 +117,27 @@ impl Sandbox {
     /// ([`Applied::stood_still`]), and no command starts. Who ends the sandbox meanwhile ends the
     /// apply too, between two files. Dropping the future does not: it goes on.
     ///
+    /// ```no_run
+    /// # async fn session() -> kavach::Result<()> {
+    /// use kavach::{ApplyOptions, Sandbox, SandboxConfig, SandboxState, Workspace};
+    ///
+    /// let config = SandboxConfig::builder()
+    ///     .workspace(Workspace::new("/srv/project"))
+    ///     .build();
+    /// let mut sandbox = Sandbox::create(config).await?;
+    /// sandbox.transition(SandboxState::Running)?;
+    /// sandbox.exec("make").await?;
+    ///
+    /// let changes = sandbox.changes().await?;
+    /// println!("{}", changes.summary());
+    /// let options = ApplyOptions::new().changes(changes).only(["src", "Makefile"]);
+    /// for refused in sandbox.apply(options).await?.refused {
+    ///     println!("not applied: {refused}");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// As [`Sandbox::changes`], those of [`workspace::apply`](crate::workspace::apply), and a
     /// hook's veto.

@@ -372,7 +372,7 @@ impl<'a> Run<'a> {
                 State::Unselected | State::Selected | State::Planned(_) => unselected += 1,
             }
         }
-        outcome.unselected = unselected - held_back;
+        outcome.unselected = unselected.saturating_sub(held_back);
         outcome.unmatched = unmatched(self.options, &self.changes);
         outcome
     }

@@ -162,6 +162,17 @@ pub enum ChangeKind {
 }
 
 impl ChangeKind {
+    /// Every kind, in the order above.
+    pub const ALL: [ChangeKind; 7] = [
+        ChangeKind::Deleted,
+        ChangeKind::ModeChanged,
+        ChangeKind::Changed,
+        ChangeKind::Added,
+        ChangeKind::TypeChanged,
+        ChangeKind::Symlink,
+        ChangeKind::Special,
+    ];
+
     /// The name, as in JSON.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

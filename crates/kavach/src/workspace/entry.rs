@@ -63,6 +63,17 @@ pub enum EntryKind {
 }
 
 impl EntryKind {
+    /// Every type.
+    pub const ALL: [EntryKind; 7] = [
+        EntryKind::File,
+        EntryKind::Directory,
+        EntryKind::Symlink,
+        EntryKind::Fifo,
+        EntryKind::Socket,
+        EntryKind::CharDevice,
+        EntryKind::BlockDevice,
+    ];
+
     pub(super) fn of(metadata: &Metadata) -> Self {
         use std::os::unix::fs::FileTypeExt as _;
         let kind = metadata.file_type();

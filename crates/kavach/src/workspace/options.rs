@@ -22,8 +22,8 @@ pub trait Review: Send + Sync {
     ///
     /// `content` is the new content of a file, at its start: the very bytes that will be in the
     /// workspace, in a copy that the guest cannot reach. `None` for all that has no content of its
-    /// own: directories, links, permissions, deletions. Called on a thread that may block. A
-    /// panic counts as a veto.
+    /// own: directories, links, permissions, deletions. Called on a thread that may block; who
+    /// ends the sandbox meanwhile waits for the answer. A panic counts as a veto.
     fn review(&self, change: &Change, content: Option<&File>) -> Decision;
 }
 

@@ -707,6 +707,8 @@ fn nested(s: Setting) {
         assert_eq!(error.code(), "KV-INVALID-CONFIG", "{error}");
         assert!(error.to_string().contains("in one another"), "{error}");
     }
+    let error = refusal(config(s.policy).write_through(all).write_through(all));
+    assert!(error.to_string().contains("is named twice"), "{error}");
 }
 
 /// What is below a mount point would come to light, and what is mounted on it would be missing.

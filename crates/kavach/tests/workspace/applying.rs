@@ -45,6 +45,11 @@ pub(crate) fn trials() -> Vec<Trial> {
             || mounts(Kind::Trusted),
         )],
         each("applying::after_the_guest_has_ended", after_the_end),
+        vec![test_with(
+            "applying::a_full_disk",
+            (!is_root()).then_some("root, to mount a small disk"),
+            full_disk,
+        )],
     ]
     .into_iter()
     .flatten()
@@ -478,4 +483,42 @@ fn after_the_end(kind: Kind) {
             content
         }
     );
+}
+
+/// Unmounts it however the test ends.
+struct Mounted(std::path::PathBuf);
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount")
+            .arg("--lazy")
+            .arg(&self.0)
+            .status();
+    }
+}
+
+fn full_disk() {
+    let mut mounted = None;
+    let mut overlay = Overlay::new(Kind::User, |lower| {
+        let mut command = std::process::Command::new("mount");
+        command.args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"]);
+        assert!(command.arg(lower).status().unwrap().success());
+        mounted = Some(Mounted(lower.to_path_buf()));
+        project(lower);
+    });
+    overlay.sh("echo more >> other; seq 300000 > file; ln -s file z; rm script");
+    let before = overlay.host();
+    let done = overlay.apply(ApplyOptions::new().all_or_nothing(true));
+    let full = "file: cannot copy its content: No space left on device (os error 28)";
+    assert_eq!(done.refused.len(), 1, "{done:?}");
+    assert_eq!(done.refused[0].to_string(), full);
+    assert_eq!((done.applied.len(), done.held_back), (0, 3));
+    assert_eq!(overlay.host(), before);
+    let done = overlay.apply(ApplyOptions::new());
+    assert_eq!(done.refused.len(), 1, "{done:?}");
+    assert_eq!(done.refused[0].to_string(), full);
+    assert_eq!(applied(&done), ["other", "script", "z"]);
+    assert_eq!(overlay.host()["file"], before["file"]);
+    assert_clean(&overlay);
+    drop(mounted);
 }

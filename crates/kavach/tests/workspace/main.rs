@@ -19,6 +19,7 @@ mod listing;
 mod ordinary_user;
 mod overlay;
 mod random;
+mod session;
 mod tree;
 
 use std::process::ExitCode;
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
         hostile::trials(),
         random::trials(),
         kill::trials(),
+        session::trials(),
         ordinary_user::trials(),
     ];
     let arguments = libtest_mimic::Arguments::from_args();
