@@ -25,6 +25,11 @@ pub(crate) fn milliseconds(argument: &'static str, text: &str) -> Result<u64> {
     let digits = number.bytes().filter(u8::is_ascii_digit).count();
     let dots = number.bytes().filter(|b| *b == b'.').count();
     let plain = digits > 0 && dots <= 1 && digits + dots == number.len() && number.len() <= 32;
+    if let Some(rest) = text.strip_prefix('-')
+        && rest.starts_with(|c: char| c.is_ascii_digit() || c == '.')
+    {
+        return Err(refuse(format!("`{shown}` is negative")));
+    }
     let Some(value) = plain.then(|| number.parse::<f64>().ok()).flatten() else {
         return Err(refuse(format!("`{shown}` is no time")));
     };

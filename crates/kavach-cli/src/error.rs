@@ -5,6 +5,7 @@ use std::fmt;
 use kavach::KavachError;
 
 use crate::exit_code;
+use crate::host_limits;
 
 /// What is shown to the user, as text or as JSON.
 #[derive(Debug)]
@@ -24,6 +25,15 @@ pub(crate) enum CliError {
     Interrupted {
         /// Its number.
         signal: i32,
+    },
+    /// A limit of kavach's own process is too low.
+    HostLimit {
+        /// Which, and how a shell names it.
+        limit: &'static str,
+        /// What it is.
+        found: String,
+        /// What to do.
+        fix: String,
     },
     /// The host refused something that the command itself does.
     Io {
@@ -59,6 +69,7 @@ impl CliError {
             CliError::Kavach(error) => error.code(),
             CliError::Argument { .. } => "KV-USAGE",
             CliError::Interrupted { .. } => "KV-INTERRUPTED",
+            CliError::HostLimit { .. } => "KV-HOST-LIMIT",
             CliError::Io { .. } => "KV-HOST-IO",
         }
     }
@@ -68,6 +79,7 @@ impl CliError {
         match self {
             CliError::Kavach(error) => hint_of(error),
             CliError::Argument { hint, .. } => (!hint.is_empty()).then(|| hint.clone()),
+            CliError::HostLimit { fix, .. } => Some(fix.clone()),
             CliError::Interrupted { .. } | CliError::Io { .. } => None,
         }
     }
@@ -77,8 +89,41 @@ impl CliError {
         match self {
             CliError::Kavach(error) => exit_code::of_error(error),
             CliError::Interrupted { signal } => exit_code::of_signal(*signal),
-            CliError::Argument { .. } | CliError::Io { .. } => exit_code::FAILED,
+            CliError::Argument { .. } | CliError::HostLimit { .. } | CliError::Io { .. } => {
+                exit_code::FAILED
+            }
         }
+    }
+}
+
+impl CliError {
+    /// The error with the limit as its cause, where a limit was the cause.
+    pub(crate) fn explained(self) -> Self {
+        let limit = match &self {
+            CliError::Kavach(error) => host_limits::behind(&**error),
+            // What was tried says more where a file of the user's grew too large.
+            CliError::Io { source, .. } if !host_limits::is_too_large(source) => {
+                host_limits::behind(source)
+            }
+            CliError::Io { .. }
+            | CliError::Argument { .. }
+            | CliError::HostLimit { .. }
+            | CliError::Interrupted { .. } => None,
+        };
+        limit.unwrap_or(self)
+    }
+
+    /// The error in the words of the command line: a field of the config is shown as the
+    /// argument that set it, where `argument` knows one.
+    pub(crate) fn in_arguments(mut self, argument: impl Fn(&str) -> Option<&'static str>) -> Self {
+        if let CliError::Kavach(error) = &mut self
+            && let KavachError::InvalidConfig { field, .. } | KavachError::PathMissing { field, .. } =
+                &mut **error
+            && let Some(argument) = argument(field)
+        {
+            *field = argument.to_owned();
+        }
+        self
     }
 }
 
@@ -114,6 +159,9 @@ impl fmt::Display for CliError {
                 argument, problem, ..
             } => write!(f, "{argument}: {problem}"),
             CliError::Interrupted { signal } => write!(f, "ended by signal {signal}"),
+            CliError::HostLimit { limit, found, .. } => {
+                write!(f, "the limit of {limit} is too low: {found}")
+            }
             CliError::Io { act, source } => write!(f, "cannot {act}: {source}"),
         }
     }

@@ -6,10 +6,14 @@ mod decoder;
 mod duration;
 mod error;
 mod exit_code;
+mod help;
+mod host_limits;
 mod json;
 mod keys;
+mod number;
 mod output;
 mod policy_arg;
+mod progress;
 mod resolve;
 mod screen;
 mod secret;
@@ -27,16 +31,27 @@ use crate::error::CliError;
 
 fn main() {
     let arguments: Vec<OsString> = std::env::args_os().collect();
-    let code = match Cli::try_parse_from(&arguments) {
-        Ok(cli) => run(cli.verb),
-        Err(refusal) => output::refusal(&refusal, &arguments),
+    // First, while little of the stack is used.
+    let code = match host_limits::check() {
+        Ok(()) => begin(&arguments),
+        Err(error) => output::failed(error, output::wants_json(&arguments)),
     };
     leave(code);
 }
 
+/// A frame of its own: parsing takes much of the stack.
+#[inline(never)]
+fn begin(arguments: &[OsString]) -> u8 {
+    match Cli::try_parse_from(arguments) {
+        Ok(cli) => run(cli.verb),
+        Err(_) if arguments.len() <= 1 => output::greeting(),
+        Err(refusal) => output::refusal(&refusal, arguments),
+    }
+}
+
 /// Runs one verb; its exit code.
 fn run(verb: Verb) -> u8 {
-    let json = verb.wants_json();
+    let json = verb.output().json;
     if verb.makes_sandboxes() {
         // Before any other process is started. Where it fails, the plan names what is in the way.
         let _ = kavach::host::step_aside();
@@ -49,8 +64,10 @@ fn run(verb: Verb) -> u8 {
         Verb::Doctor(args) => commands::doctor::run(&args),
         Verb::Policy(args) => commands::policy::run(&args.verb),
         Verb::Gc(args) => commands::gc::run(&args),
+        Verb::Completions(args) => commands::completions::run(&args),
+        Verb::Man(args) => commands::man::run(&args),
     };
-    done.unwrap_or_else(|error: CliError| output::failed(&error, json))
+    done.unwrap_or_else(|error: CliError| output::failed(error, json))
 }
 
 /// Ends the process at once.

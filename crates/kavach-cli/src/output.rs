@@ -7,8 +7,10 @@ use clap::error::{ContextKind, ContextValue};
 use kavach::KavachError;
 use kavach::policy::{PolicyProblem, ProblemKind};
 
+use crate::cli::OutputArgs;
 use crate::error::{CliError, FULL_FORM, Result};
 use crate::exit_code;
+use crate::help;
 use crate::json::{self, Problem};
 use crate::terminal::plain;
 
@@ -25,8 +27,9 @@ pub(crate) fn line(text: &str) -> Result<()> {
 }
 
 /// Prints an error; the exit code.
-pub(crate) fn failed(error: &CliError, as_json: bool) -> u8 {
-    if let CliError::Kavach(kavach) = error
+pub(crate) fn failed(error: CliError, as_json: bool) -> u8 {
+    let error = error.explained();
+    if let CliError::Kavach(kavach) = &error
         && let KavachError::InvalidPolicy { problems } = kavach.as_ref()
         && !as_json
     {
@@ -35,7 +38,7 @@ pub(crate) fn failed(error: &CliError, as_json: bool) -> u8 {
         }
         return error.exit_code();
     }
-    report(Problem::from(error), as_json);
+    report(Problem::from(&error), as_json);
     error.exit_code()
 }
 
@@ -64,15 +67,34 @@ pub(crate) fn problem(problem: &PolicyProblem) {
 }
 
 /// A note on standard error about the end of a guest.
-pub(crate) fn note(text: &str) {
+pub(crate) fn note(how: OutputArgs, text: &str) {
+    if how.quiet {
+        return;
+    }
     on_stderr("kavach:", "33", text);
+}
+
+/// Something that was asked for and not done. Said also where no notes are wanted.
+pub(crate) fn warning(text: &str) {
+    on_stderr("kavach:", "33", text);
+}
+
+/// What `kavach` alone says; the exit code. A script that lost its arguments must not think that
+/// something was run.
+pub(crate) fn greeting() -> u8 {
+    let mut err = io::stderr().lock();
+    // Nowhere is left to complain when standard error is closed.
+    let _ = writeln!(err, "{}", help::greeting());
+    exit_code::FAILED
 }
 
 /// Prints what clap has to say about the arguments; the exit code.
 pub(crate) fn refusal(refusal: &clap::Error, arguments: &[OsString]) -> u8 {
     if !refusal.use_stderr() {
-        // Help or version. A reader that has gone away has what it wanted.
-        let _ = refusal.print();
+        // Help or version. Examples are put together only when somebody wants to read them.
+        let with_examples = help::command().try_get_matches_from(arguments).err();
+        // A reader that has gone away has what it wanted.
+        let _ = with_examples.as_ref().unwrap_or(refusal).print();
         return exit_code::OK;
     }
     // clap's text names the arguments as they were typed.
@@ -95,20 +117,24 @@ pub(crate) fn refusal(refusal: &clap::Error, arguments: &[OsString]) -> u8 {
         hints.push(usage.replace("Usage: ", "usage: "));
     }
     if hints.is_empty() {
-        hints.push("`kavach help VERB` shows what each option takes".into());
+        hints.push("`kavach help VERB` explains each option".into());
     }
-    let wants_json = arguments
-        .iter()
-        .take_while(|argument| *argument != "--")
-        .any(|argument| argument == "--json");
     let problem = Problem {
         code: "KV-USAGE".into(),
         message: message.into(),
         hint: Some(hints.join("\n")),
         exit_code: exit_code::FAILED,
     };
-    report(problem, wants_json);
+    report(problem, wants_json(arguments));
     exit_code::FAILED
+}
+
+/// Whether JSON is wanted, as far as arguments that cannot be parsed tell.
+pub(crate) fn wants_json(arguments: &[OsString]) -> bool {
+    arguments
+        .iter()
+        .take_while(|argument| *argument != "--")
+        .any(|argument| argument == "--json")
 }
 
 fn report(problem: Problem, as_json: bool) {

@@ -42,7 +42,10 @@ pub(crate) fn load(argument: &'static str, name: &OsStr) -> Result<SandboxPolicy
         ));
     }
     if is_file(name) {
-        return Ok(SandboxPolicy::load(name)?);
+        // A file that cannot be read is named by its argument; the rest by the field in it.
+        let argument = |field: &str| (field == "policy").then_some(argument);
+        return SandboxPolicy::load(name)
+            .map_err(|error| CliError::from(error).in_arguments(argument));
     }
     let name = name.to_string_lossy();
     SandboxPolicy::from_preset(&name).map_err(|error| match error {

@@ -20,6 +20,63 @@ pub(crate) struct Resolved {
     /// The wall clock limit in milliseconds; 0: none. For messages.
     pub(crate) timeout_ms: u64,
     pub(crate) cwd: Option<PathBuf>,
+    given: Given,
+}
+
+/// Which arguments were given that set a field of the policy.
+#[derive(Debug)]
+struct Given {
+    /// How many paths are the policy's own; those after them are of the argument.
+    reads_of_policy: usize,
+    writes_of_policy: usize,
+    workspace_mb: bool,
+    memory_mb: bool,
+    pids: bool,
+    cpus: bool,
+    output_kb: bool,
+}
+
+impl Given {
+    fn of(args: &SandboxArgs, policy: &SandboxPolicy) -> Self {
+        Self {
+            reads_of_policy: policy.filesystem.read.len(),
+            writes_of_policy: policy.filesystem.write_through.len(),
+            workspace_mb: args.workspace_mb.is_some(),
+            memory_mb: args.memory_mb.is_some(),
+            pids: args.pids.is_some(),
+            cpus: args.cpus.is_some(),
+            output_kb: args.output_kb.is_some(),
+        }
+    }
+}
+
+impl Resolved {
+    /// The argument that set this field of the config, if one did.
+    pub(crate) fn argument(&self, field: &str) -> Option<&'static str> {
+        let given = &self.given;
+        if let Some((list, index)) = field.strip_suffix(']').and_then(|f| f.split_once('[')) {
+            let (argument, of_policy) = match list {
+                "filesystem.read" => ("--read", given.reads_of_policy),
+                "filesystem.write_through" => ("--write-through", given.writes_of_policy),
+                _ => return None,
+            };
+            return (index.parse::<usize>().ok()? >= of_policy).then_some(argument);
+        }
+        match field {
+            "filesystem.workspace_mb" => given.workspace_mb.then_some("--workspace-mb"),
+            "limits.memory_mb" => given.memory_mb.then_some("--memory-mb"),
+            "limits.pids" => given.pids.then_some("--pids"),
+            "limits.cpus" => given.cpus.then_some("--cpus"),
+            "limits.output_kb" => given.output_kb.then_some("--output-kb"),
+            "workspace" => Some("--workspace"),
+            "workspace.upper" => Some("--workspace-upper"),
+            "rootfs" => Some("--rootfs"),
+            "agent_id" => Some("--agent-id"),
+            "cwd" => Some("--cwd"),
+            "env" => Some("--env"),
+            _ => None,
+        }
+    }
 }
 
 /// Reads policy and secret files; starts nothing.
@@ -27,6 +84,7 @@ pub(crate) fn resolve(args: &SandboxArgs) -> Result<Resolved> {
     let backend = backend(args.backend.as_deref())?;
     let policy = policy_arg::merged("--policy", &args.policy)?;
     let mut policy = policy.unwrap_or_else(SandboxPolicy::basic);
+    let given = Given::of(args, &policy);
     for path in &args.read {
         policy.filesystem.read.push(absolute("--read", path)?);
     }
@@ -77,6 +135,7 @@ pub(crate) fn resolve(args: &SandboxArgs) -> Result<Resolved> {
         config: builder.build(),
         timeout_ms,
         cwd: args.cwd.clone(),
+        given,
     })
 }
 

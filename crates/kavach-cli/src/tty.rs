@@ -17,8 +17,8 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Signal, getpgrp, getpid, kill_process};
 use rustix::stdio::{stderr, stdin, stdout};
 use rustix::termios::{
-    Action, OptionalActions, QueueSelector, Termios, tcflow, tcflush, tcgetattr, tcgetpgrp,
-    tcgetwinsize, tcsetattr,
+    Action, LocalModes, OptionalActions, QueueSelector, Termios, tcflow, tcflush, tcgetattr,
+    tcgetpgrp, tcgetwinsize, tcsetattr,
 };
 
 use crate::cli::TerminalArgs;
@@ -54,6 +54,9 @@ pub(crate) struct UserTerminal {
 
 impl UserTerminal {
     /// Takes the terminal. In a background job this waits, as the kernel stops such a job here.
+    ///
+    /// Ctrl-C stays a signal to kavach until [`UserTerminal::pass_every_key`]: a program whose
+    /// start hangs cannot be interrupted by a key that nobody reads.
     pub(crate) fn take() -> Result<Self> {
         restore_before_panics();
         let this = Self {
@@ -63,8 +66,13 @@ impl UserTerminal {
             let settings = tcgetattr(stdin()).map_err(failed)?;
             *saved() = Some(settings);
         }
-        this.make_raw().map_err(failed)?;
+        this.make_raw(LocalModes::ISIG).map_err(failed)?;
         Ok(this)
+    }
+
+    /// The program has started: from here on every key is its own.
+    pub(crate) fn pass_every_key(&self) -> Result<()> {
+        self.make_raw(LocalModes::empty()).map_err(failed)
     }
 
     /// The filter for what the program writes.
@@ -72,11 +80,14 @@ impl UserTerminal {
         self.screen.clone()
     }
 
-    fn make_raw(&self) -> rustix::io::Result<()> {
+    /// Raw, but for these modes.
+    fn make_raw(&self, but: LocalModes) -> rustix::io::Result<()> {
         let settings = saved().clone();
         match settings {
             Some(mut settings) => {
+                let kept = settings.local_modes & but;
                 settings.make_raw();
+                settings.local_modes |= kept;
                 tcsetattr(stdin(), OptionalActions::Now, &settings)
             }
             None => Ok(()),
@@ -95,7 +106,7 @@ impl UserTerminal {
     /// Takes the terminal again after a stop. In the background it is somebody else's. One that
     /// has gone away (the kernel sends SIGCONT then, too) needs nothing; SIGHUP tells of that.
     pub(crate) fn resume(&self) {
-        if is_in_foreground() && self.make_raw().is_ok() {
+        if is_in_foreground() && self.make_raw(LocalModes::empty()).is_ok() {
             write(&lock(&self.screen).redo());
         }
     }

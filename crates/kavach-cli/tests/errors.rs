@@ -56,7 +56,7 @@ fn wrong_invocations_say_what_is_wrong_and_what_to_try() {
 
     let exec = |args: &[&'static str]| [&["exec"], args, &TRUE].concat();
     let cases: Vec<Vec<&str>> = vec![
-        vec![],
+        vec!["--polcy"],
         vec!["exce", "--", "true"],
         vec!["exec"],
         vec!["exec", "true"],
@@ -86,11 +86,14 @@ fn wrong_invocations_say_what_is_wrong_and_what_to_try() {
         exec(&["--backend", "firecracker"]),
         exec(&["--backend", "noop", "--policy", "strict"]),
         exec(&["--timeout", "ten"]),
+        exec(&["--timeout", "-1"]),
         exec(&["--timeout", "-1s"]),
+        exec(&["--timeout", "--json"]),
         exec(&["--timeout", "400000h"]),
         exec(&["--memory-mb", "0"]),
         exec(&["--memory-mb", "99999999999999"]),
         exec(&["--memory-mb", "1G"]),
+        exec(&["--memory-mb", "-5"]),
         exec(&["--pids", "0"]),
         exec(&["--cpus", "0"]),
         exec(&["--cpus", "nan"]),
@@ -104,7 +107,12 @@ fn wrong_invocations_say_what_is_wrong_and_what_to_try() {
         exec(&["--read", "/no/such/path"]),
         exec(&["--read", "../no/such/path"]),
         exec(&["--read", "/"]),
+        exec(&["--read", "/etc", "--read", "/no/such/path"]),
+        exec(&["--policy", "missing-path.toml", "--read", "/etc"]),
+        exec(&["--policy", "impossible.toml", "--memory-mb", "64"]),
         exec(&["--cwd", "relative"]),
+        exec(&["--cwd", "/tmp/../x"]),
+        exec(&["--cwd", "/no/such/directory"]),
         exec(&["--agent-id", "a\nb"]),
         vec!["shell", "-c"],
         vec!["policy", "check", "unknown-key.toml"],
@@ -112,6 +120,13 @@ fn wrong_invocations_say_what_is_wrong_and_what_to_try() {
         vec!["score", "--backend", "gvisr"],
         vec!["score", "--here", "--backend", "gvisor"],
         vec!["gc", "--force"],
+        vec!["policy"],
+        vec!["completions"],
+        vec!["completions", "tcsh"],
+        vec!["man", "exce"],
+        vec!["man", "policy", "shwo"],
+        vec!["man", "exec", "--dir", "x"],
+        vec!["man", "--dir", "/proc/none"],
     ];
     let mut shown = String::new();
     for args in cases {

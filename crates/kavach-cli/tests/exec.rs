@@ -8,7 +8,8 @@ use std::fs::OpenOptions;
 use std::os::unix::ffi::OsStrExt as _;
 use std::process::Stdio;
 
-use common::{Dir, json, kavach, line, run, run_with_input, sandboxes, signal, text};
+use common::lease::Hanging;
+use common::{Dir, json, kavach, line, run, run_with_input, sandboxes, signal, skip, text};
 use rustix::process::Signal;
 
 #[test]
@@ -402,4 +403,28 @@ fn a_signal_that_was_ignored_at_the_start_stays_ignored() {
     std::io::Write::write_all(child.stdin.as_mut().unwrap(), b"alive\n").unwrap();
     assert_eq!(line(&mut child), "alive");
     assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn a_signal_ends_a_launch_that_hangs() {
+    let name = "a_signal_ends_a_launch_that_hangs";
+    if !sandboxes(name, "basic") {
+        return;
+    }
+    if let Some(missing) = Hanging::missing() {
+        skip(name, &missing);
+        return;
+    }
+    for (number, code) in [(Signal::INT, 130), (Signal::TERM, 143)] {
+        let mut hanging = Hanging::new("launch");
+        let mut child = kavach(["exec", "--read", &hanging.directory, "--", &hanging.program])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        hanging.hangs();
+        signal(&child, number);
+        assert_eq!(child.wait().unwrap().code(), Some(code));
+        assert_eq!(line(&mut child), "", "nothing of it ran");
+        hanging.release();
+    }
 }

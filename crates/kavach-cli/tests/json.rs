@@ -91,6 +91,8 @@ fn the_verbs_that_look_print_their_documents() {
         return;
     }
     keeps("backends", &["backends", "--json"]);
+    keeps("completions", &["completions", "bash", "--json"]);
+    keeps("man", &["man", "exec", "--json"]);
     keeps("score", &["score", "--json"]);
     keeps("gc", &["gc", "--json"]);
     keeps("gc", &["gc", "--dry-run", "--json"]);

@@ -111,7 +111,7 @@ fn pinned(path: &Path, text: &str) {
     assert!(
         committed == text,
         "{} is not what the types say: run `KAVACH_WRITE_SCHEMAS=1 cargo test -p kavach-cli \
-         schemas policy_schema`",
+         schema`",
         path.display()
     );
 }
@@ -129,10 +129,10 @@ const BEGIN: &str =
 const END: &str = "<!-- end of the keys -->\n";
 
 #[test]
-fn the_manual_has_every_key_with_its_range_and_its_values() {
+fn the_manual_has_every_key_of_the_schema() {
     let path = Path::new(REPOSITORY).join("docs/policy.md");
     let Ok(manual) = std::fs::read_to_string(&path) else {
-        let test = "the_manual_has_every_key_with_its_range_and_its_values";
+        let test = "the_manual_has_every_key_of_the_schema";
         skip(test, "docs/policy.md is not in the package");
         return;
     };

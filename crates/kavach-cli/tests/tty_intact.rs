@@ -8,6 +8,7 @@ use std::path::Path;
 
 use common::Dir;
 use common::dialogue::{SIZES, each};
+use common::lease::Hanging;
 use rustix::process::Signal;
 
 /// What a program on a screen of its own has set, and how it is undone.
@@ -77,6 +78,26 @@ fn the_terminal_is_intact_after_a_signal_to_kavach() {
             assert_eq!(ended, Some(code), "{signal:?}");
             assert!(said.ends_with(UNDONE), "{signal:?} {said:?}");
         }
+    }
+}
+
+#[test]
+fn ctrl_c_ends_a_launch_that_hangs_and_the_terminal_is_intact() {
+    let name = "ctrl_c_ends_a_launch_that_hangs_and_the_terminal_is_intact";
+    if let Some(missing) = Hanging::missing() {
+        common::skip(name, &missing);
+        return;
+    }
+    for setting in each(name) {
+        let mut hanging = Hanging::new("ctrl-c");
+        let args = ["--read", &hanging.directory, "--", &hanging.program];
+        let mut inside = setting.kavach("exec", args);
+        hanging.hangs();
+        // Nobody reads keys yet: the terminal itself makes the signal.
+        inside.say("\x03");
+        let (code, said) = inside.end();
+        assert_eq!((code, said.contains("ran")), (Some(130), false), "{said:?}");
+        hanging.release();
     }
 }
 

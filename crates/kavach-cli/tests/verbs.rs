@@ -156,13 +156,29 @@ fn the_manual_has_every_verb_and_flag() {
         );
         return;
     };
-    for verb in ["exec", "shell", "backends", "score", "doctor", "gc"] {
+    for verb in [
+        "exec",
+        "shell",
+        "backends",
+        "score",
+        "doctor",
+        "gc",
+        "completions",
+        "man",
+    ] {
         assert!(manual.contains(&format!("\n## {verb}\n")), "{verb}");
         let help = text(&run([verb, "--help"]).stdout);
         let flags = flags(&help);
         assert!(!flags.is_empty(), "{help}");
         for flag in flags {
             assert!(manual.contains(&flag), "{verb} {flag}");
+        }
+    }
+    for verb in ["show", "check", "explain", "diff", "schema"] {
+        let place = manual.find(&format!("`kavach policy {verb}")).expect(verb);
+        let told = manual[place..].split("\n\n").next().unwrap();
+        for flag in flags(&text(&run(["policy", verb, "--help"]).stdout)) {
+            assert!(told.contains(&flag), "{verb} {flag}");
         }
     }
 }

@@ -3,7 +3,9 @@
 use kavach::{Backend, EnforcementReport, Sandbox, SandboxConfig, SandboxPolicy, StrengthScore};
 
 use super::run::block_on;
+use crate::cli::OutputArgs;
 use crate::error::Result;
+use crate::progress::Progress;
 
 /// What a real sandbox had.
 #[derive(Debug)]
@@ -13,7 +15,9 @@ pub(super) struct Built {
 }
 
 /// Builds a sandbox and destroys it again. Of a guest nothing runs.
-pub(super) fn build(backend: Backend, policy: SandboxPolicy) -> Result<Built> {
+pub(super) fn build(how: OutputArgs, backend: Backend, policy: SandboxPolicy) -> Result<Built> {
+    let what = format!("building a sandbox of `{}` ({backend})", policy.name);
+    let _progress = Progress::start(how, what);
     block_on(async {
         let config = SandboxConfig::builder()
             .backend(backend)

@@ -6,14 +6,14 @@ use kavach::{Backend, KavachError, SandboxPolicy, scoring};
 
 use super::attempt;
 use super::table::table;
-use crate::cli::JsonArgs;
+use crate::cli::OutputArgs;
 use crate::error::{CliError, Result};
 use crate::exit_code;
 use crate::json::{self, BackendRow, BackendStatus};
 use crate::output;
 
-pub(crate) fn run(args: &JsonArgs) -> Result<u8> {
-    let rows = rows(&kavach::host::probe());
+pub(crate) fn run(args: &OutputArgs) -> Result<u8> {
+    let rows = rows(*args, &kavach::host::probe());
     if args.json {
         json::print(&json::Backends::from(rows))?;
         return Ok(exit_code::OK);
@@ -42,16 +42,16 @@ pub(crate) fn run(args: &JsonArgs) -> Result<u8> {
 }
 
 /// A row per backend. What the facts call usable is built once: nothing else can tell.
-pub(super) fn rows(facts: &HostFacts) -> Vec<BackendRow> {
+pub(super) fn rows(how: OutputArgs, facts: &HostFacts) -> Vec<BackendRow> {
     Backend::ALL
         .into_iter()
-        .map(|backend| row(backend, check(backend, facts)))
+        .map(|backend| row(backend, check(how, backend, facts)))
         .collect()
 }
 
-fn check(backend: Backend, facts: &HostFacts) -> Result<()> {
+fn check(how: OutputArgs, backend: Backend, facts: &HostFacts) -> Result<()> {
     availability(backend, facts)?;
-    attempt::build(backend, SandboxPolicy::minimal()).map(drop)
+    attempt::build(how, backend, SandboxPolicy::minimal()).map(drop)
 }
 
 fn row(backend: Backend, checked: Result<()>) -> BackendRow {

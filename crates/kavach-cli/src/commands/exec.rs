@@ -6,7 +6,7 @@ use kavach::{Command, ExecResult, Termination};
 
 use super::run::{self, Outcome, Output};
 use super::workspace::Wish;
-use crate::cli::{ExecArgs, SandboxArgs, TerminalArgs};
+use crate::cli::{ExecArgs, OutputArgs, SandboxArgs, TerminalArgs};
 use crate::error::{CliError, Result};
 use crate::exit_code;
 use crate::json;
@@ -17,42 +17,52 @@ use crate::tty;
 pub(crate) fn run(args: ExecArgs) -> Result<u8> {
     let resolved = resolve(&args.sandbox)?;
     let command = command(args.command, &resolved)?;
-    let wish = Wish::new(&args.apply, &resolved, args.json, false)?;
-    if !args.json {
-        return stream(&args.sandbox, &args.terminal, &resolved, command, wish);
-    }
-    match run::block_on(run::run(&resolved, command, Output::Kept, wish.as_ref()))? {
-        Outcome::Ended(finished) => {
+    let wish = Wish::new(&args.apply, &resolved, args.output.json, false)?;
+    run_one(
+        &args.sandbox,
+        &args.terminal,
+        args.output,
+        &resolved,
+        command,
+        wish,
+    )
+}
+
+/// Runs one command, with its streams passed through or kept for a document. Shared with `shell`.
+pub(super) fn run_one(
+    args: &SandboxArgs,
+    terminal: &TerminalArgs,
+    how: OutputArgs,
+    resolved: &Resolved,
+    command: Command,
+    wish: Option<Wish>,
+) -> Result<u8> {
+    let output = if how.json {
+        Output::Kept
+    } else {
+        Output::Passed {
+            terminal: tty::is_wanted(terminal),
+            unfiltered: terminal.unfiltered_terminal,
+        }
+    };
+    let outcome = run::block_on(run::run(resolved, command, output, wish.as_ref(), how))
+        .map_err(|error| error.in_arguments(|field| resolved.argument(field)))?;
+    match outcome {
+        Outcome::Ended(finished) if how.json => {
             let code = finished.exit_code();
             let policy = &resolved.config.policy().name;
             let document = json::Exec::new(&finished, policy, code);
             json::print(&document)?;
             Ok(code)
         }
-        Outcome::Interrupted(signal) => Err(CliError::Interrupted { signal }),
-    }
-}
-
-/// Runs a command with its streams passed through. Shared with `shell`.
-pub(super) fn stream(
-    args: &SandboxArgs,
-    terminal: &TerminalArgs,
-    resolved: &Resolved,
-    command: Command,
-    wish: Option<Wish>,
-) -> Result<u8> {
-    let passed = Output::Passed {
-        terminal: tty::is_wanted(terminal),
-        unfiltered: terminal.unfiltered_terminal,
-    };
-    match run::block_on(run::run(resolved, command, passed, wish.as_ref()))? {
         Outcome::Ended(finished) => {
-            say_limit(args, resolved, &finished.result);
+            say_limit(args, how, resolved, &finished.result);
             if let (Some(wish), Some(outcome)) = (&wish, &finished.workspace) {
-                wish.tell(outcome, finished.result.termination)?;
+                wish.tell(how, outcome, finished.result.termination)?;
             }
             Ok(finished.exit_code())
         }
+        Outcome::Interrupted(signal) if how.json => Err(CliError::Interrupted { signal }),
         Outcome::Interrupted(signal) => Ok(exit_code::of_signal(signal)),
     }
 }
@@ -74,7 +84,7 @@ pub(super) fn in_directory(command: Command, resolved: &Resolved) -> Command {
 }
 
 /// Says which limit ended the program: 137 alone does not tell.
-fn say_limit(args: &SandboxArgs, resolved: &Resolved, result: &ExecResult) {
+fn say_limit(args: &SandboxArgs, how: OutputArgs, resolved: &Resolved, result: &ExecResult) {
     let limits = &resolved.config.policy().limits;
     let mb = limits.memory_mb.map(|mb| format!(" at {mb} MiB"));
     let pids = limits.pids.map(|pids| format!(" at {pids} processes"));
@@ -97,9 +107,10 @@ fn say_limit(args: &SandboxArgs, resolved: &Resolved, result: &ExecResult) {
         [] => "basic".to_owned(),
         named => named.join(" + "),
     };
-    output::note(&format!(
+    let text = format!(
         "the program was ended: {}{} (policy {policy})",
         result.termination,
         detail.unwrap_or_default(),
-    ));
+    );
+    output::note(how, &text);
 }

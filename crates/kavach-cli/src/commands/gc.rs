@@ -7,19 +7,22 @@ use crate::error::Result;
 use crate::exit_code;
 use crate::json::{self, Leftover};
 use crate::output;
+use crate::progress::Progress;
 
 pub(crate) fn run(args: &GcArgs) -> Result<u8> {
+    let progress = Progress::start(args.output, "removing what was left behind");
     let document = if args.dry_run {
         json::Gc::found(&find()?)
     } else {
         json::Gc::done(&gc()?)
     };
+    drop(progress);
     let code = if document.failed.is_empty() {
         exit_code::OK
     } else {
         exit_code::NOT_OK
     };
-    if args.json {
+    if args.output.json {
         json::print(&document)?;
     } else {
         for text in lines(&document) {

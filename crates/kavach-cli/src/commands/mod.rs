@@ -2,9 +2,11 @@
 
 mod attempt;
 pub(crate) mod backends;
+pub(crate) mod completions;
 pub(crate) mod doctor;
 pub(crate) mod exec;
 pub(crate) mod gc;
+pub(crate) mod man;
 mod moving;
 pub(crate) mod policy;
 pub(crate) mod run;

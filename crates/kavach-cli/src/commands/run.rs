@@ -8,8 +8,11 @@ use kavach::{Child, Command, ExecResult, PtySize, Sandbox, SandboxState, Termina
 
 use super::moving::{News, Streams};
 use super::workspace::{self, Wish};
+use crate::cli::OutputArgs;
 use crate::error::{CliError, Result};
 use crate::exit_code;
+use crate::host_limits;
+use crate::progress::Progress;
 use crate::resolve::Resolved;
 use crate::signals::{SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGWINCH, Signals};
 use crate::streams::Kept;
@@ -70,9 +73,12 @@ impl Finished {
 
 /// A runtime for one verb. The work of sandboxes is done on the library's own thread.
 pub(crate) fn block_on<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
+    let runtime = host_limits::room_for_a_runtime()
+        .and_then(|()| {
+            tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+        })
         .map_err(CliError::io("start the runtime"))?;
     let done = runtime.block_on(work);
     // A write to a terminal that is stopped may still hang: nobody waits for it.
@@ -86,13 +92,16 @@ pub(crate) async fn run(
     command: Command,
     output: Output,
     wish: Option<&Wish>,
+    how: OutputArgs,
 ) -> Result<Outcome> {
     let has_terminal = matches!(output, Output::Passed { terminal: true, .. });
     let mut signals = Signals::listen(has_terminal)?;
+    let progress = Progress::start(how, "building the sandbox");
     let mut sandbox = match create(resolved, &mut signals).await? {
         Ok(sandbox) => sandbox,
         Err(signal) => return Ok(Outcome::Interrupted(signal)),
     };
+    drop(progress);
     sandbox.transition(SandboxState::Running)?;
     // Before the program runs: in a background job kavach is stopped here until it is resumed.
     let terminal = has_terminal.then(UserTerminal::take).transpose()?;
@@ -100,7 +109,22 @@ pub(crate) async fn run(
         Some(_) => with_terminal(command, resolved),
         None => command,
     };
-    let mut child = sandbox.spawn(command.stdin_piped()).await?;
+    let progress = Progress::start(how, "starting the program");
+    let mut child = tokio::select! {
+        biased;
+        started = sandbox.spawn(command.stdin_piped()) => started?,
+        // There is no program yet that a signal could go to, and the start itself may hang: on a
+        // file system that does not answer, for instance.
+        signal = signals.next_end() => {
+            end(&mut sandbox, &mut signals).await?;
+            return Ok(Outcome::Interrupted(signal));
+        }
+    };
+    if let Some(terminal) = &terminal {
+        terminal.pass_every_key()?;
+    }
+    // Gone before the first byte of the program's.
+    drop(progress);
 
     let limits = &resolved.config.policy().limits;
     let mut streams = Streams::start(&mut child, output, terminal.as_ref(), limits.output_kb);
@@ -133,7 +157,9 @@ pub(crate) async fn run(
         None => Ok(None),
     };
     // What the program left in the background ends here; it may hold the streams open.
-    sandbox.destroy().await?;
+    if let Some(signal) = end(&mut sandbox, &mut signals).await? {
+        return Ok(Outcome::Interrupted(signal));
+    }
     let (out, err) = tokio::select! {
         biased;
         drained = streams.drain() => drained?,
@@ -181,6 +207,16 @@ async fn create(
                 }
             }
         }
+    }
+}
+
+/// Destroys the sandbox, or returns the signal that came meanwhile: the kernel ends with kavach
+/// what is left by then.
+async fn end(sandbox: &mut Sandbox, signals: &mut Signals) -> Result<Option<i32>> {
+    tokio::select! {
+        biased;
+        destroyed = sandbox.destroy() => destroyed.map(|()| None).map_err(Into::into),
+        signal = signals.next_end() => Ok(Some(signal)),
     }
 }
 

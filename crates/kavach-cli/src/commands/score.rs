@@ -31,7 +31,7 @@ fn scale(args: &ScoreArgs) -> Result<u8> {
             .map(SandboxPolicy::from_preset)
             .collect::<std::result::Result<_, _>>()?,
     };
-    if args.json {
+    if args.output.json {
         let scored: Vec<Scored> = backends
             .iter()
             .flat_map(|backend| policies.iter().map(move |policy| (*backend, policy)))
@@ -69,8 +69,8 @@ fn here(args: &ScoreArgs) -> Result<u8> {
     let policy = policy_arg::merged("--policy", &args.policy)?;
     let policy = policy.unwrap_or_else(SandboxPolicy::basic);
     let scale = scoring::score_backend(backend, &policy);
-    let built = attempt::build(backend, policy.clone())?;
-    if args.json {
+    let built = attempt::build(args.output, backend, policy.clone())?;
+    if args.output.json {
         let (strength, scale) = (built.strength.into(), scale.into());
         let rows = &built.report.rows;
         let document = json::ScoreHere::new(backend, &policy.name, strength, scale, rows);

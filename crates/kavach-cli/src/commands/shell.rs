@@ -2,7 +2,7 @@
 
 use kavach::Command;
 
-use super::exec::{in_directory, stream};
+use super::exec::{in_directory, run_one};
 use super::workspace::Wish;
 use crate::cli::ShellArgs;
 use crate::error::Result;
@@ -16,7 +16,7 @@ const START: &str =
 pub(crate) fn run(args: ShellArgs) -> Result<u8> {
     let resolved = resolve(&args.sandbox)?;
     let interactive = args.script.is_none() && tty::is_wanted(&args.terminal);
-    let wish = Wish::new(&args.apply, &resolved, false, interactive)?;
+    let wish = Wish::new(&args.apply, &resolved, args.output.json, interactive)?;
     let mut command = match args.shell {
         Some(shell) => Command::new(shell),
         None => Command::shell(START).arg("kavach-shell"),
@@ -25,5 +25,12 @@ pub(crate) fn run(args: ShellArgs) -> Result<u8> {
         command = command.arg("-c").arg(script);
     }
     let command = in_directory(command.args(args.arguments), &resolved);
-    stream(&args.sandbox, &args.terminal, &resolved, command, wish)
+    run_one(
+        &args.sandbox,
+        &args.terminal,
+        args.output,
+        &resolved,
+        command,
+        wish,
+    )
 }

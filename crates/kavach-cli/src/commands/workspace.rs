@@ -9,7 +9,7 @@ use std::time::Duration;
 use kavach::{Applied, ApplyOptions, Changes, Sandbox, Termination};
 use rustix::fs::OFlags;
 
-use crate::cli::{ApplyArgs, ApplyWhen};
+use crate::cli::{ApplyArgs, ApplyWhen, OutputArgs};
 use crate::error::{CliError, Result};
 use crate::json;
 use crate::output;
@@ -108,40 +108,43 @@ impl Wish {
     }
 
     /// Writes the list, and tells a person what was and was not applied.
-    pub(super) fn tell(&self, outcome: &Outcome, end: Termination) -> Result<()> {
+    pub(super) fn tell(&self, how: OutputArgs, outcome: &Outcome, end: Termination) -> Result<()> {
         self.write_list(outcome)?;
         let summary = outcome.changes.summary();
         let Some(applied) = &outcome.applied else {
             if !outcome.changes.is_empty() {
                 match self.apply {
-                    Some(_) => output::note(&format!(
+                    Some(_) => output::warning(&format!(
                         "not applied: {summary}: the program {end}; --apply=always applies all \
                          the same"
                     )),
-                    None if io::stderr().is_terminal() => output::note(&format!(
-                        "the workspace's changes are not applied: {summary}; --apply writes them \
+                    None if io::stderr().is_terminal() => output::note(
+                        how,
+                        &format!(
+                            "the workspace's changes are not applied: {summary}; --apply writes them \
                          back"
-                    )),
+                        ),
+                    ),
                     None => {}
                 }
             }
             return Ok(());
         };
         for refused in applied.refused.iter().take(NAMED) {
-            output::note(&format!("not applied: {refused}"));
+            output::warning(&format!("not applied: {refused}"));
         }
         let more = applied.refused.len().saturating_sub(NAMED);
         if more > 0 {
-            output::note(&format!("not applied: {more} more (--changes lists all)"));
+            output::warning(&format!("not applied: {more} more (--changes lists all)"));
         }
         if !applied.refused.is_empty() {
-            output::note(&format!(
+            output::warning(&format!(
                 "applied {} of {} changes",
                 applied.applied.len(),
                 outcome.changes.len()
             ));
         } else if io::stderr().is_terminal() {
-            output::note(&format!("applied: {summary}"));
+            output::note(how, &format!("applied: {summary}"));
         }
         Ok(())
     }

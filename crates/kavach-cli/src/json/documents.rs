@@ -33,6 +33,8 @@ tag!(ScoreTag, "kavach.score/1");
 tag!(ScoreHereTag, "kavach.score-here/1");
 tag!(DoctorTag, "kavach.doctor/1");
 tag!(GcTag, "kavach.gc/1");
+tag!(CompletionsTag, "kavach.completions/1");
+tag!(ManTag, "kavach.man/1");
 tag!(ErrorTag, "kavach.error/1");
 
 /// What every verb prints with `--json` when it fails.
@@ -398,6 +400,59 @@ impl Gc {
             found: Vec::new(),
             removed: removed.collect(),
             failed: failed.collect(),
+        }
+    }
+}
+
+/// `kavach completions --json`: the completion script of a shell.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct Completions {
+    /// The name and version of this document.
+    schema: CompletionsTag,
+    /// The shell's name.
+    shell: String,
+    /// What the shell is to read.
+    script: String,
+}
+
+impl Completions {
+    pub(crate) const fn new(shell: String, script: String) -> Self {
+        Self {
+            schema: CompletionsTag::Here,
+            shell,
+            script,
+        }
+    }
+}
+
+/// `kavach man --json`: manual pages.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct Man {
+    /// The name and version of this document.
+    schema: ManTag,
+    /// The page that was asked for, or all that were written.
+    pages: Vec<Page>,
+}
+
+/// One manual page.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct Page {
+    /// Its file's name: `kavach-exec.1`.
+    pub(crate) name: String,
+    /// Where it was written; null if it was not.
+    pub(crate) path: Option<String>,
+    /// The page in the format of man(7); null if it was written to a file.
+    pub(crate) text: Option<String>,
+}
+
+impl From<Vec<Page>> for Man {
+    fn from(pages: Vec<Page>) -> Self {
+        Self {
+            schema: ManTag::Here,
+            pages,
         }
     }
 }

@@ -16,8 +16,8 @@ mod workspace;
 use serde::Serialize;
 
 pub(crate) use self::documents::{
-    Backends, Changes, Check, CheckStatus, Doctor, Exec, Failure, Gc, Score, ScoreHere, Scored,
-    Tried,
+    Backends, Changes, Check, CheckStatus, Completions, Doctor, Exec, Failure, Gc, Man, Page,
+    Score, ScoreHere, Scored, Tried,
 };
 pub(crate) use self::parts::{BackendRow, BackendStatus, Leftover, Problem, Row};
 pub(crate) use self::policy::{PolicyCheck, PolicyDiff, PolicyExplain, Relation};

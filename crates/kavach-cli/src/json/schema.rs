@@ -131,10 +131,12 @@ fn all() -> Vec<(&'static str, Schema)> {
     vec![
         ("backends", of::<doc::Backends>()),
         ("changes", of::<doc::Changes>()),
+        ("completions", of::<doc::Completions>()),
         ("doctor", of::<doc::Doctor>()),
         ("error", of::<doc::Failure>()),
         ("exec", of::<doc::Exec<'_>>()),
         ("gc", of::<doc::Gc>()),
+        ("man", of::<doc::Man>()),
         ("policy-check", of::<policy::PolicyCheck<'_>>()),
         ("policy-diff", of::<policy::PolicyDiff<'_>>()),
         ("policy-explain", of::<policy::PolicyExplain<'_>>()),

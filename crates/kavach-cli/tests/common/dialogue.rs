@@ -68,7 +68,7 @@ pub(crate) fn each(test: &str) -> impl Iterator<Item = Setting> {
 
 /// Every setting that a test is to hold in: as root and as an ordinary user. Says which one, so
 /// that a failure names it.
-fn settings(test: &str) -> impl Iterator<Item = Setting> {
+pub(crate) fn settings(test: &str) -> impl Iterator<Item = Setting> {
     let whos: &[Who] = if rustix::process::geteuid().is_root() {
         &[Who::Caller, Who::User]
     } else {

@@ -1,6 +1,7 @@
 //! Running the real binary, and skipping out loud.
 #![allow(dead_code, reason = "each test program uses its own part")]
 
+pub(crate) mod lease;
 pub(crate) mod schema;
 mod skip;
 
@@ -29,7 +30,12 @@ pub(crate) fn run<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Output 
 
 /// The same with this on standard input.
 pub(crate) fn run_with_input<const N: usize>(args: [&str; N], input: &[u8]) -> Output {
-    let mut child = kavach(args)
+    feed(&mut kavach(args), input)
+}
+
+/// Runs any command with this on standard input.
+pub(crate) fn feed(command: &mut Command, input: &[u8]) -> Output {
+    let mut child = command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -41,6 +47,17 @@ pub(crate) fn run_with_input<const N: usize>(args: [&str; N], input: &[u8]) -> O
         scope.spawn(move || stdin.write_all(input).unwrap());
         child.wait_with_output().unwrap()
     })
+}
+
+/// What is missing where this program of `make setup` is; under `KAVACH_REQUIRE_ALL` it must be
+/// there.
+pub(crate) fn missing_program(name: &str) -> Option<String> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let there = std::env::split_paths(&path).any(|dir| dir.join(name).is_file());
+    if !there && std::env::var_os("KAVACH_REQUIRE_ALL").is_some() {
+        panic!("`{name}` is not there; `make setup` installs it");
+    }
+    (!there).then(|| format!("the program `{name}`: run `make setup`"))
 }
 
 pub(crate) fn text(bytes: &[u8]) -> String {

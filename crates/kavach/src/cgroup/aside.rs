@@ -1,9 +1,11 @@
-//! A process that is alone in a delegated version 2 group makes room in it.
+//! A process that is alone in its version 2 group makes room in it.
 //!
 //! In version 2 a group that holds processes hands no controllers on ("no
 //! internal processes", `cgroups(7)`), so whoever is given a group and stands
-//! in it can limit nothing before it has stepped into a leaf. systemd starts
-//! every service and scope with `Delegate=yes` that way.
+//! in it can limit nothing there before it has stepped into a leaf. systemd
+//! starts every service and scope with `Delegate=yes` that way. Whether a group
+//! was delegated is not asked: systemd 252 marks only units of the system, and
+//! the alternative, a group beside this process's own, is less its own still.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -15,31 +17,21 @@ use super::layout::{Layout, Mount};
 use super::probe::{Unavailable, probe_layout};
 
 /// The leaf. Not a name of a sandbox's: nothing collects it but the end of
-/// the delegated group itself.
+/// the group itself.
 const LEAF: &str = "kavach-host";
-/// Where systemd notes that it has delegated a group: the first for everyone
-/// (since systemd 251), the second for privileged readers.
-const MARKS: [&str; 2] = ["user.delegate", "trusted.delegate"];
 
 /// Moves the process `pid`, which is this one, into a leaf of its own group
-/// if that is what keeps the group from handing controllers on, and only
-/// there: it is alone in it, and the group is the top of what was delegated.
-/// The leaf, if it went there.
+/// if that is what keeps the group from handing controllers on, and it is
+/// alone in it. The leaf, if it went there.
 pub(super) fn step_aside(
     io: &dyn ControlFiles,
     layout: &Layout,
     pid: u32,
 ) -> Result<Option<PathBuf>, CgroupError> {
-    let Some(Mount {
-        mount,
-        own: Some(own),
-    }) = &layout.v2
-    else {
+    let own = layout.v2.as_ref().and_then(|mount| mount.own.as_deref());
+    let Some(own) = own.filter(|own| hinders(io, layout, own)) else {
         return Ok(None);
     };
-    if !hinders(io, layout, own) || !is_delegated(io, mount, own) {
-        return Ok(None);
-    }
     let alone = io
         .read(&own.join("cgroup.procs"))
         .is_ok_and(|procs| procs.trim() == pid.to_string());
@@ -57,33 +49,24 @@ pub(super) fn step_aside(
     Ok(Some(leaf))
 }
 
-/// Whether the group could hand on a controller if it held no processes, and no better place is
-/// at hand within it.
+/// Whether the group could hand on a controller that no version 1 hierarchy has, if only it held
+/// no processes.
 fn hinders(io: &dyn ControlFiles, layout: &Layout, own: &Path) -> bool {
-    let bare = Layout {
+    let alone = Layout {
         v1: layout.v1.clone(),
-        v2: layout.v2.clone().map(|mount| Mount {
-            // Only the own group is asked: one above may offer more, and is not what was given.
+        // Groups above may offer more, and are not this process's own.
+        v2: Some(Mount {
             mount: own.to_owned(),
-            ..mount
+            own: Some(own.to_owned()),
         }),
     };
-    let support = probe_layout(io, &bare);
-    let held = |controller| {
-        matches!(
-            support.get(controller),
-            Err(Unavailable::HasProcesses { .. })
-        )
-    };
+    let support = probe_layout(io, &alone);
     [Controller::Memory, Controller::Pids, Controller::Cpu]
         .into_iter()
-        .any(held)
-}
-
-/// Whether the group is the top of what its owner was given: so marked by systemd, the root of a
-/// container's own hierarchy, or below a group of somebody else.
-fn is_delegated(io: &dyn ControlFiles, mount: &Path, own: &Path) -> bool {
-    let owner = |path: &Path| io.owner(path).ok();
-    let below_another = own.parent().is_some_and(|above| owner(above) != owner(own));
-    own == mount || below_another || MARKS.iter().any(|mark| io.has_mark(own, mark))
+        .any(|controller| {
+            matches!(
+                support.get(controller),
+                Err(Unavailable::HasProcesses { .. })
+            )
+        })
 }

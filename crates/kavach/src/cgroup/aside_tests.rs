@@ -39,22 +39,18 @@ fn a_service_alone_in_what_it_was_given_steps_into_a_leaf() {
 }
 
 #[test]
-fn the_mark_of_systemd_tells_a_scope_from_the_rest_of_the_users_groups() {
+fn a_scope_keeps_its_sandboxes_to_itself() {
     let host = FakeHost::new().v2(ALL, SCOPE, true);
     let host = host.delegate("unified/user.slice/user-1000.slice/user@1000.service");
-    assert_eq!(left(&host, &USER), None, "the scope of a terminal");
-    let host = host.set(&format!("unified{SCOPE}/.user.delegate"), "1");
     let leaf = format!("unified{SCOPE}/kavach-host");
     assert_eq!(left(&host, &USER), Some(leaf));
-}
-
-#[test]
-fn a_service_of_root_needs_the_mark() {
-    let host = FakeHost::new().v2(ALL, SERVICE, true);
-    assert_eq!(left(&host, &ROOT), None);
-    let host = host.set(&format!("unified{SERVICE}/.trusted.delegate"), "1");
-    let leaf = format!("unified{SERVICE}/kavach-host");
-    assert_eq!(left(&host, &ROOT), Some(leaf));
+    let host = emptied(host, SCOPE);
+    let _group = create(&host, &USER, &limits()).unwrap();
+    assert!(
+        host.groups()
+            .iter()
+            .all(|group| group.to_string_lossy().contains(SCOPE))
+    );
 }
 
 #[test]

@@ -416,8 +416,4 @@ impl ControlFiles for FakeKernel {
         };
         Ok(get(dir, ".owner").parse().unwrap_or(0))
     }
-
-    fn has_mark(&self, path: &Path, name: &str) -> bool {
-        path.join(format!(".{name}")).exists()
-    }
 }

@@ -30,8 +30,6 @@ pub(super) trait ControlFiles: fmt::Debug + Send + Sync {
     fn writable(&self, path: &Path) -> io::Result<()>;
     /// Owner of a file.
     fn owner(&self, path: &Path) -> io::Result<u32>;
-    /// Whether the extended attribute `name` of a directory is `1`.
-    fn has_mark(&self, path: &Path, name: &str) -> bool;
 }
 
 /// The kernel of this host.
@@ -72,11 +70,6 @@ impl ControlFiles for Kernel {
 
     fn owner(&self, path: &Path) -> io::Result<u32> {
         Ok(fs::metadata(path)?.uid())
-    }
-
-    fn has_mark(&self, path: &Path, name: &str) -> bool {
-        let mut value = [0; 2];
-        matches!(rustix::fs::getxattr(path, name, &mut value), Ok(1) if value[0] == b'1')
     }
 }
 
@@ -126,10 +119,6 @@ impl ControlFiles for ReadOnce {
 
     fn owner(&self, path: &Path) -> io::Result<u32> {
         self.io.owner(path)
-    }
-
-    fn has_mark(&self, path: &Path, name: &str) -> bool {
-        self.io.has_mark(path, name)
     }
 }
 

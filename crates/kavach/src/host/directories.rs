@@ -161,6 +161,13 @@ pub(crate) fn open(path: &Path) -> rustix::io::Result<OwnedFd> {
     fs::openat2(CWD, path, flags, Mode::empty(), resolve)
 }
 
+/// The identity of what is at a path that no symbolic link stands on the way to.
+pub(super) fn id_without_links(path: &Path) -> rustix::io::Result<FileId> {
+    let resolve = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    id(&fs::openat2(CWD, path, flags, Mode::empty(), resolve)?)
+}
+
 /// The identity of an open file.
 pub(crate) fn id(fd: &OwnedFd) -> rustix::io::Result<FileId> {
     fs::fstat(fd).map(|stat| id_of(&stat))

@@ -201,7 +201,7 @@ pub struct HostFacts {
     /// What is at the paths a plan may show. A path that is not in here was not looked at, and
     /// counts as missing.
     pub paths: BTreeMap<PathBuf, PathKind>,
-    /// Which of these paths lead through a symbolic link.
+    /// Which of the paths that were looked at lead through a symbolic link, or may.
     #[serde(default)]
     pub linked: BTreeSet<PathBuf>,
     /// Which files the looked-at paths of a config are, so that nothing else is shown in their

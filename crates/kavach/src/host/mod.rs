@@ -33,16 +33,19 @@ pub fn probe() -> HostFacts {
     Host::look().facts
 }
 
-/// Makes room for sandboxes in the control group that this process was given: where it is alone in
-/// a delegated group of version 2, moves it into a leaf of that group, `kavach-host`.
+/// Makes room for sandboxes in this process's own control group: where it is alone in a group of
+/// version 2 that it may write, moves it into a leaf of that group, `kavach-host`.
 ///
 /// A group that holds processes hands no controllers to groups below it (`cgroups(7)`, "no
-/// internal processes"), so that the limits of sandboxes would be held by weaker mechanisms, or
-/// outside of the group and of what limits the group itself. A service with `Delegate=yes` calls
-/// this once, before it starts other processes and before its first sandbox; the command line
-/// does. Nothing happens, and `None` is the answer, where other processes are in the group, where
-/// it does not belong to this process alone, or where there is no need. The leaf stays until the
-/// group itself is removed, which systemd does when the service ends.
+/// internal processes"). The limits of sandboxes would then be held by weaker mechanisms, or in a
+/// group beside, where nothing that limits this process's own group holds for them. A service with
+/// `Delegate=yes` calls this once, before it starts other processes and before its first sandbox;
+/// the command line does.
+///
+/// Nothing happens, and `None` is the answer, where other processes are in the group (move them
+/// yourself, or use systemd's `DelegateSubgroup=`), where this user may not write it, and where
+/// there is no need. Otherwise the answer is the leaf; it stays until the group itself is removed,
+/// which systemd does when the service or scope ends.
 ///
 /// # Errors
 /// [`KavachError::Setup`](crate::KavachError::Setup) where the leaf cannot be made or entered.

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, access};
 
+use super::directories::id_without_links;
 use super::{Availability, CgroupFacts, FileId, HostFacts, IdRange, PathKind};
 use crate::cgroup::layout::{LARGEST_MOUNTINFO, mount_points};
 use crate::plan::{SYSTEM_PATHS, is_public_etc, public_etc_names};
@@ -82,7 +83,10 @@ impl HostFacts {
                 self.paths.insert(path.to_path_buf(), kind);
                 self.ids.extend(id.map(|id| (path.to_path_buf(), id)));
             }
-            if fs::canonicalize(path).is_ok_and(|real| real != path) {
+            // Of two looks: what is mounted later must be the file that the first one saw, so
+            // the second has to see the same one without links.
+            let direct = id_without_links(path).ok();
+            if direct.is_none() || direct.as_ref() != self.ids.get(path) {
                 self.linked.insert(path.to_path_buf());
             }
         }
@@ -347,6 +351,12 @@ mod tests {
         assert!(facts.linked.contains(Path::new("/proc/self")));
         assert!(facts.linked.contains(Path::new("/proc/self/fd")));
         assert!(!facts.linked.contains(Path::new("/usr")));
+        // Links of the root itself, whose kind is that of a link.
+        for path in SYSTEM_PATHS.map(Path::new) {
+            let facts = probe().looking_at([path]);
+            let is_link = fs::symlink_metadata(path).is_ok_and(|meta| meta.is_symlink());
+            assert!(!is_link || facts.linked.contains(path), "{path:?}");
+        }
     }
 
     #[test]

@@ -55,7 +55,7 @@ section! {
     workspace_mb: u64 = 1024,
         Rule::number(1.0, MAX_MB, "MiB", "change {} of a workspace");
 
-    /// How many files and directories they may be. With the default a large tree of node modules
+    /// How many files and directories these changes may be. With the default a large tree of node modules
     /// fits; at about 1 KiB of kernel memory each they stay within 128 MiB.
     workspace_inodes: u64 = 131_072,
         Rule::number(16.0, MAX_INODES, "files", "change {} in a workspace");

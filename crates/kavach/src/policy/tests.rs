@@ -28,7 +28,8 @@ fn filesystem() -> impl Strategy<Value = Filesystem> {
     let private = prop_oneof![3 => Just(View::Private), 1 => Just(View::Host)];
     let links = prop_oneof![Just(Links::Follow), Just(Links::Refuse)];
     let sizes = (1..4000_u64, 16..9000_u64, 1..4000_u64);
-    let workspace = (1..4000_u64, 16..9000_u64);
+    let write_through = prop_oneof![3 => Just(Vec::new()), 1 => paths()];
+    let workspace = (1..4000_u64, 16..9000_u64, write_through);
     (private, any::<bool>(), paths(), links, sizes, workspace).prop_map(
         |(view, read_only_root, read, read_links, sizes, workspace)| Filesystem {
             view,
@@ -41,7 +42,7 @@ fn filesystem() -> impl Strategy<Value = Filesystem> {
             workspace_mb: workspace.0,
             workspace_inodes: workspace.1,
             // Needs a filter, which other strategies leave out; its values are those of `read`.
-            write_through: Vec::new(),
+            write_through: workspace.2,
         },
     )
 }

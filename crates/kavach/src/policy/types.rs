@@ -118,8 +118,7 @@ pub enum Links {
     /// It is followed: what it leads to is shown under the path's name.
     #[default]
     Follow,
-    /// It is refused when the sandbox is planned. Whoever can change the host's directories
-    /// between then and the start is not kept from it.
+    /// It is refused before the sandbox starts.
     Refuse,
 }
 

@@ -2,8 +2,8 @@
 //! secrets, and what is left when everything goes wrong at once.
 //!
 //! Parts that need a process of their own (to count its descriptors, to kill it) start this
-//! program again with `--child NAME`; `ordinary_user::the_whole_suite` starts all of it as
-//! another user.
+//! program again with `--child NAME`; `the_whole_suite` of `ordinary_user` and `delegated_user`
+//! starts all of it as another user.
 
 #![allow(
     clippy::unwrap_used,
@@ -15,6 +15,8 @@
 mod cancel;
 mod common;
 mod credentials;
+#[path = "../common/delegate.rs"]
+mod delegate;
 mod ends;
 mod exhaustion;
 mod hooks;

@@ -8,7 +8,7 @@ use kavach::{Backend, SandboxPolicy};
 
 use super::attempt;
 use super::table::table;
-use crate::cli::JsonArgs;
+use crate::cli::OutputArgs;
 use crate::error::Result;
 use crate::exit_code;
 use crate::json::{self, Check, CheckStatus, Doctor, Problem, Row, Tried};
@@ -42,12 +42,15 @@ impl Check {
     }
 }
 
-pub(crate) fn run(args: &JsonArgs) -> Result<u8> {
+pub(crate) fn run(args: &OutputArgs) -> Result<u8> {
     let facts = kavach::host::probe();
-    let presets: Vec<Tried> = PRESETS.into_iter().map(attempt).collect();
+    let presets: Vec<Tried> = PRESETS
+        .into_iter()
+        .map(|preset| attempt(*args, preset))
+        .collect();
     let document = Doctor::new(
         host::checks(&facts),
-        super::backends::rows(&facts),
+        super::backends::rows(*args, &facts),
         binaries::checks(),
         presets,
     );
@@ -63,10 +66,10 @@ pub(crate) fn run(args: &JsonArgs) -> Result<u8> {
     })
 }
 
-fn attempt(name: &'static str) -> Tried {
+fn attempt(how: OutputArgs, name: &'static str) -> Tried {
     let built = SandboxPolicy::from_preset(name)
         .map_err(Into::into)
-        .and_then(|policy| attempt::build(Backend::Process, policy));
+        .and_then(|policy| attempt::build(how, Backend::Process, policy));
     match built {
         Ok(built) => Tried {
             policy: name,

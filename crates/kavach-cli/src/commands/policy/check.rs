@@ -24,7 +24,7 @@ pub(super) fn run(args: &PolicyCheckArgs) -> Result<u8> {
     let Some(policy) = policy else {
         let told = problems.clone();
         let error = CliError::from(KavachError::InvalidPolicy { problems });
-        if !args.json {
+        if !args.output.json {
             return Err(error);
         }
         let file = name.to_string_lossy();
@@ -36,7 +36,7 @@ pub(super) fn run(args: &PolicyCheckArgs) -> Result<u8> {
         return Ok(error.exit_code());
     };
     let document = json::PolicyCheck::valid(&policy, &warnings);
-    if args.json {
+    if args.output.json {
         json::print(&document)?;
         return Ok(exit_code::OK);
     }

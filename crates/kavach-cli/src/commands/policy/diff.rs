@@ -17,7 +17,7 @@ pub(super) fn run(args: &PolicyDiffArgs) -> Result<u8> {
     let to = policy_arg::load("policy diff", &args.to)?;
     let changes = from.diff(&to);
     let document = json::PolicyDiff::new(&from.name, &to.name, &changes);
-    if args.json {
+    if args.output.json {
         json::print(&document)?;
     } else {
         output::line(&text(&from, &to, &changes, document.relation))?;

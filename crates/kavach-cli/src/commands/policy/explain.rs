@@ -25,7 +25,7 @@ pub(super) fn run(args: &PolicyExplainArgs) -> Result<u8> {
         .looking_at_directories(spec.host_directories())
         .looking_at_root(spec.rootfs());
     let explanation = explain(&spec, &facts)?;
-    if args.json {
+    if args.output.json {
         json::print(&json::PolicyExplain::from(&explanation))?;
     } else {
         output::line(&text(&explanation))?;

@@ -20,14 +20,14 @@ pub(crate) fn run(verb: &PolicyVerb) -> Result<u8> {
         PolicyVerb::Check(args) => check::run(args),
         PolicyVerb::Explain(args) => explain::run(args),
         PolicyVerb::Diff(args) => diff::run(args),
-        PolicyVerb::Schema => schema(),
+        PolicyVerb::Schema(_) => schema(),
     }
 }
 
 /// Both forms are what a policy file can say: kavach reads them back.
 fn show(args: &PolicyShowArgs) -> Result<u8> {
     let policy = policy_arg::merged("policy show", &args.policy)?.unwrap_or_default();
-    if args.json {
+    if args.output.json {
         json::print_text(policy.to_json()?.trim_end())?;
         return Ok(exit_code::OK);
     }

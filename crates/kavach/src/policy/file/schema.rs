@@ -41,10 +41,13 @@ pub fn json_schema() -> Value {
     }
     add("version", json!({ "const": VERSION }));
     add("name", json!({ "maxLength": MAX_NAME }));
-    add(
-        "filesystem.read",
-        json!({ "maxItems": MAX_READ_PATHS, "uniqueItems": true, "items": { "type": "string", "pattern": "^/." } }),
-    );
+    for paths in ["filesystem.read", "filesystem.write_through"] {
+        let item = json!({ "type": "string", "pattern": "^/." });
+        add(
+            paths,
+            json!({ "maxItems": MAX_READ_PATHS, "uniqueItems": true, "items": item }),
+        );
+    }
     let mut profiles = SYSCALL_PROFILES.to_vec();
     profiles.push(NO_PROFILE);
     add("syscall_filter.profile", json!({ "enum": profiles }));
