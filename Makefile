@@ -1,5 +1,5 @@
 # The project's commands. Each is a script that can be run by itself.
-.PHONY: demo setup check test bench bench-quick leaks package
+.PHONY: demo setup check test test-v2 bench bench-quick leaks package
 
 # The main job, with no external part: builds kavach and runs a program in it.
 demo:
@@ -18,6 +18,10 @@ check:
 # All tests; ends with the skips and the counts.
 test: setup
 	@scripts/test.sh
+
+# Only those that run in a virtual machine, on control groups of version 2.
+test-v2:
+	@scripts/test-v2.sh
 
 # Times beside bubblewrap's and hakoniwa's in the same run, into docs/benchmarks.md.
 bench:

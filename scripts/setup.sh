@@ -1,21 +1,22 @@
 #!/usr/bin/env bash
 # Installs what a fresh Debian 12 machine lacks, and says what and why.
 #
-#   scripts/setup.sh [build|test|check|bench]      (default: test)
+#   scripts/setup.sh [build|test|check|bench|v2]      (default: test)
 #
 # build  what `cargo build` needs
 # test   also what the tests run or compare with
 # check  also the licence checker, which is compiled (some minutes, once)
 # bench  also what the peers need
+# v2     also the emulator, and what the machine in it is made of
 #
 # Idempotent: when everything is there it asks apt nothing and takes a moment.
 set -euo pipefail
 
 group=${1:-test}
 case $group in
-build | test | check | bench) ;;
+build | test | check | bench | v2) ;;
 *)
-    echo "setup: unknown group '$group'; one of: build, test, check, bench" >&2
+    echo "setup: unknown group '$group'; one of: build, test, check, bench, v2" >&2
     exit 2
     ;;
 esac
@@ -61,6 +62,14 @@ if [[ $group != build ]]; then
 fi
 if [[ $group == bench ]]; then
     want libseccomp-dev /usr/include/seccomp.h "the peer hakoniwa links it; kavach itself does not"
+fi
+
+if [[ $group == v2 ]]; then
+    want qemu-system-x86 qemu-system-x86_64 "emulates a machine with control groups of version 2"
+    want systemd /lib/systemd/systemd "first process of that machine, as on those of users"
+    want dbus dbus-daemon "systemd-run speaks to systemd through it"
+    want dbus-user-session /usr/lib/systemd/user/dbus.socket "the same for an ordinary user"
+    want libpam-systemd /usr/share/pam-configs/systemd "gives an ordinary user groups of its own"
 fi
 
 if ((${#missing[@]})); then

@@ -4,8 +4,9 @@
 #   SKIP: name of the test: what is missing
 #   N passed, N failed, N skipped
 #
-# Arguments go to `cargo test`. The exit code is cargo's. How a test skips is
-# told in docs/development/testing.md.
+# Arguments go to `cargo test`; without any, the tests of scripts/test-v2.sh run
+# too, in their virtual machine. The exit code is that of the first that failed.
+# How a test skips is told in docs/development/testing.md.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -23,6 +24,11 @@ set +e
 # CARGO_TERM_COLOR off: the lines are parsed below.
 CARGO_TERM_COLOR=never cargo test --workspace --no-fail-fast "$@" 2>&1 | tee "$log"
 status=${PIPESTATUS[0]}
+if (($# == 0)); then
+    scripts/test-v2.sh 2>&1 | tee -a "$log"
+    machine=${PIPESTATUS[0]}
+    ((status)) || status=$machine
+fi
 set -e
 
 # A test that skips itself has "passed" as far as the test harness knows: it is

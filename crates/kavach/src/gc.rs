@@ -60,9 +60,9 @@ pub struct GcReport {
 /// What [`gc()`] would remove. Removes nothing.
 ///
 /// Only groups are found that carry a name of kavach's, lie where this process itself would make
-/// groups, belong to its own user, and were made by a process of this pid namespace that is known
-/// to be dead. Groups that another login session or service left in its own place are not seen;
-/// the session's manager removes those.
+/// groups (in version 2: in its own group or one above it), belong to its own user, and were made
+/// by a process of this pid namespace that is known to be dead. Groups that another login session
+/// or service left in its own place are not seen; the session's manager removes those.
 ///
 /// # Errors
 /// [`KavachError::HostIo`] where `/proc` does not tell live processes from dead ones.
@@ -105,7 +105,7 @@ fn search() -> Result<Vec<Stale>> {
         source,
     })?;
     let user = rustix::process::geteuid().as_raw();
-    let mut found = stale(&probe::probe());
+    let mut found = stale(&probe::probe(), &probe::unified_chain());
     // A group that is gone meanwhile needs no removal.
     found.retain(|stale| {
         let mut owners = stale.paths().filter_map(|path| path.metadata().ok());

@@ -30,7 +30,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// No sandbox ever serves two tenants: one that comes back is destroyed, or
 /// ([`Claimed::give_back`]) kept for the next claim of the *same* tenant. All of a pool carry the
 /// `agent_id` of its config, which is in their names from the start; the tenant of a claim is in
-/// the audit event [`AuditKind::Claimed`](crate::AuditKind::Claimed).
+/// the audit event [`AuditKind::Claimed`].
 ///
 /// Dropping the pool ends what is ready and waits for that; claimed sandboxes live on.
 #[derive(Debug)]

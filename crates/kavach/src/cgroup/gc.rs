@@ -9,7 +9,7 @@ use super::error::CgroupError;
 use super::files::KERNEL;
 use super::kill::{self, KillOutcome};
 use super::name::Owner;
-use super::probe::CgroupSupport;
+use super::probe::{CgroupSupport, Place};
 use super::tree::{self, Dir};
 use super::{Controller, Version};
 
@@ -69,38 +69,54 @@ pub(crate) struct Cleaned {
     pub(crate) removed: usize,
 }
 
-/// Finds the groups of dead hosts in the places of `support`. Only groups with
-/// a name of kavach's own, made in this pid namespace, are ever returned.
-pub(crate) fn stale(support: &CgroupSupport) -> Vec<Stale> {
+/// Finds the groups of dead hosts in the places of `support`, and in the
+/// version 2 groups `more`. Only groups with a name of kavach's own, made in
+/// this pid namespace, are ever returned.
+pub(crate) fn stale(support: &CgroupSupport, more: &[PathBuf]) -> Vec<Stale> {
     let mut found: Vec<Stale> = Vec::new();
-    for (place, controllers) in support.places() {
-        let Ok(entries) = fs::read_dir(&place.base) else {
-            continue;
+    let places = support.places();
+    let known = |path: &PathBuf| places.iter().any(|(place, _)| place.base == *path);
+    // What every group of version 2 can do without a controller suffices to kill.
+    let core = [Controller::Cpuacct, Controller::Freezer];
+    let more = more.iter().filter(|path| !known(path)).map(|path| {
+        let place = Place {
+            version: Version::V2,
+            base: path.clone(),
         };
-        for entry in entries.filter_map(Result::ok) {
-            let name = entry.file_name();
-            let Some(owner) = name.to_str().and_then(Owner::parse) else {
-                continue;
-            };
-            let dir = Dir {
-                version: place.version,
-                path: entry.path(),
-                controllers: controllers.clone(),
-            };
-            let room = found.len() < MOST;
-            match found.iter_mut().find(|known| known.owner == owner) {
-                Some(known) => known.dirs.push(dir),
-                None if room && owner.is_dead() => {
-                    found.push(Stale {
-                        owner,
-                        dirs: vec![dir],
-                    });
-                }
-                None => {}
-            }
-        }
+        (place, core.to_vec())
+    });
+    for (place, controllers) in places.iter().cloned().chain(more) {
+        search(&place, &controllers, &mut found);
     }
     found
+}
+
+fn search(place: &Place, controllers: &[Controller], found: &mut Vec<Stale>) {
+    let Ok(entries) = fs::read_dir(&place.base) else {
+        return;
+    };
+    for entry in entries.filter_map(Result::ok) {
+        let name = entry.file_name();
+        let Some(owner) = name.to_str().and_then(Owner::parse) else {
+            continue;
+        };
+        let dir = Dir {
+            version: place.version,
+            path: entry.path(),
+            controllers: controllers.to_vec(),
+        };
+        let room = found.len() < MOST;
+        match found.iter_mut().find(|known| known.owner == owner) {
+            Some(known) => known.dirs.push(dir),
+            None if room && owner.is_dead() => {
+                found.push(Stale {
+                    owner,
+                    dirs: vec![dir],
+                });
+            }
+            None => {}
+        }
+    }
 }
 
 /// Thaws, kills and removes what [`stale`] found. Blocks for some seconds at

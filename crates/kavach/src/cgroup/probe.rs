@@ -227,6 +227,21 @@ fn layout() -> Result<Layout, Unavailable> {
     Ok(Layout::parse(&cgroup, &mountinfo)?)
 }
 
+/// This process's own version 2 group and those above it. Which of them serves
+/// changes with what the groups above hand on, so that an earlier host may have
+/// used another.
+pub(crate) fn unified_chain() -> Vec<PathBuf> {
+    let Some(Mount {
+        mount,
+        own: Some(own),
+    }) = layout().ok().and_then(|layout| layout.v2)
+    else {
+        return Vec::new();
+    };
+    let above = own.ancestors().take_while(|dir| dir.starts_with(&mount));
+    above.map(Path::to_owned).collect()
+}
+
 /// Makes room in this process's own group; see [`super::aside`].
 ///
 /// # Errors

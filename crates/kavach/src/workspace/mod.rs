@@ -96,10 +96,10 @@ impl Layers {
 /// are compared byte by byte. Blocks.
 ///
 /// # Errors
-/// [`KavachError::WorkspaceLimit`](crate::KavachError::WorkspaceLimit) where there is more than
-/// the limits allow, [`KavachError::WorkspaceLayer`](crate::KavachError::WorkspaceLayer) where the
+/// [`KavachError::WorkspaceLimit`] where there is more than
+/// the limits allow, [`KavachError::WorkspaceLayer`] where the
 /// upper directory is not of the kind that kavach mounts,
-/// [`KavachError::HostIo`](crate::KavachError::HostIo) where the host cannot read it.
+/// [`KavachError::HostIo`] where the host cannot read it.
 pub fn changes(layers: &Layers, baseline: &Baseline, limits: Limits) -> Result<Changes> {
     diff::diff(layers, baseline, limits, &Cancel::default())
 }
@@ -112,9 +112,9 @@ pub fn changes(layers: &Layers, baseline: &Baseline, limits: Limits) -> Result<C
 /// caller's umask. Blocks.
 ///
 /// # Errors
-/// As [`changes`]; [`KavachError::WorkspaceBusy`](crate::KavachError::WorkspaceBusy) while another
+/// As [`changes`]; [`KavachError::WorkspaceBusy`] while another
 /// apply changes the same directory;
-/// [`KavachError::InvalidConfig`](crate::KavachError::InvalidConfig) for a path in the options
+/// [`KavachError::InvalidConfig`] for a path in the options
 /// that is none of the workspace. That single changes cannot be applied is no error: see
 /// [`Applied::refused`].
 pub fn apply(layers: &Layers, baseline: &mut Baseline, options: ApplyOptions) -> Result<Applied> {

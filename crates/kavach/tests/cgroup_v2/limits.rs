@@ -1,5 +1,7 @@
 //! Limits, and what the report and the result say of them.
 
+use std::time::Duration;
+
 use kavach::{Command, Control, ControlState, Termination};
 
 use crate::support::{group, hits, key, mark, read, run, sleeping, strict, until};
@@ -101,11 +103,14 @@ pub(crate) fn cpu() {
         let sandbox = strict(|policy| policy.limits.cpus = Some(0.1)).await;
         let guest = group().join("guest");
         assert_eq!(read(&guest, "cpu.max"), "10000 100000");
-        let spin = Command::shell("while :; do :; done").timeout_ms(1000);
-        let result = sandbox.exec(spin).await.unwrap();
-        assert_eq!(result.termination, Termination::TimedOut);
+        let spin = Command::shell("while :; do :; done");
+        let mut child = sandbox.spawn(spin).await.unwrap();
+        until("the quota to throttle", || {
+            key(&guest, "cpu.stat", "nr_throttled") > 0
+        });
+        let result = child.kill(Duration::ZERO).await.unwrap();
+        assert_eq!(result.termination, Termination::Killed);
         assert!(hits(&result, Control::Cpu) > 0, "{result:?}");
-        assert!(key(&guest, "cpu.stat", "nr_throttled") > 0);
     });
 }
 

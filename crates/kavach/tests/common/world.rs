@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use kavach::config::SandboxConfigBuilder;
+use kavach::workspace::{Applied, ApplyOptions, Changes};
 use kavach::{
     Backend, Child, ExecResult, IntoCommand, KavachError, Sandbox, SandboxConfig, SandboxPolicy,
     SandboxState,
@@ -195,6 +196,14 @@ impl World {
 
     pub(crate) fn wait(&self, child: &mut Child) -> ExecResult {
         self.runtime.block_on(child.wait()).unwrap()
+    }
+
+    pub(crate) fn changes(&self) -> Changes {
+        self.runtime.block_on(self.sandbox.changes()).unwrap()
+    }
+
+    pub(crate) fn apply(&self, options: ApplyOptions) -> Applied {
+        self.runtime.block_on(self.sandbox.apply(options)).unwrap()
     }
 
     pub(crate) fn destroy(&mut self) {

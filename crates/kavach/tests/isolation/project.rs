@@ -6,9 +6,26 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use kavach::Workspace;
-use kavach::config::SandboxConfigBuilder;
+use kavach::config::{SandboxConfigBuilder, Upper};
 
 use crate::world::{World, config};
+
+/// Where the changes of a workspace are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kept {
+    Memory,
+    Disk,
+}
+
+impl Kept {
+    pub(crate) const BOTH: [Kept; 2] = [Kept::Memory, Kept::Disk];
+
+    /// What is missing on this host for it.
+    pub(crate) fn lacks(self) -> Option<String> {
+        let there = self == Kept::Disk || kavach::host::probe().tmpfs_user_xattr;
+        (!there).then(|| "tmpfs of this kernel keeps no user attributes: Linux 6.6".to_owned())
+    }
+}
 
 /// A project of this trial's own in the home of whoever runs it: not below `/tmp`, where the
 /// sandbox has a directory of its own. Gone with the value.
@@ -65,18 +82,40 @@ impl Project {
     }
 
     /// A sandbox that works in it.
-    pub(crate) fn workspace(&self, policy: &str) -> World {
-        World::new(self.config(policy))
+    pub(crate) fn workspace(&self, policy: &str, kept: Kept) -> World {
+        World::new(self.config(policy, kept))
     }
 
-    pub(crate) fn config(&self, policy: &str) -> SandboxConfigBuilder {
-        config(policy).workspace(Workspace::new(&self.0))
+    pub(crate) fn config(&self, policy: &str, kept: Kept) -> SandboxConfigBuilder {
+        config(policy).workspace(self.shared(kept))
+    }
+
+    /// The whole of it, with its changes beside it where they are kept on the disk.
+    pub(crate) fn shared(&self, kept: Kept) -> Workspace {
+        let workspace = Workspace::new(&self.0);
+        if kept == Kept::Memory {
+            return workspace;
+        }
+        let changes = self.changes();
+        fs::create_dir_all(&changes).unwrap();
+        if rustix::process::geteuid().is_root() {
+            let owner = fs::metadata(&self.0).unwrap();
+            std::os::unix::fs::chown(&changes, Some(owner.uid()), Some(owner.gid())).unwrap();
+        }
+        workspace.upper(Upper::Directory(changes))
+    }
+
+    /// Where those are.
+    pub(crate) fn changes(&self) -> PathBuf {
+        self.0.with_extension("changes")
     }
 }
 
 impl Drop for Project {
     fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
+        for directory in [self.0.clone(), self.changes()] {
+            let _ = fs::remove_dir_all(directory);
+        }
     }
 }
 

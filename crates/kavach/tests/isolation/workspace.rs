@@ -6,78 +6,116 @@ use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixListener;
 
 use kavach::config::{SandboxConfigBuilder, Upper};
+use kavach::workspace::ApplyOptions;
 use kavach::{
     Command, Control, ControlState, SandboxConfig, SandboxPolicy, Termination, Workspace,
 };
 
 use crate::harness::{Setting, Suite, Who, program};
-use crate::project::Project;
+use crate::project::{Kept, Project};
 use crate::world::{ISOLATING, World, act, config, refusal};
 
-/// `minimal` too gives a workspace, over the caller's own files.
-const ALL: [&str; 3] = ["minimal", "basic", "strict"];
-
 pub(crate) fn add(suite: &mut Suite) {
+    for kept in Kept::BOTH {
+        let mut each = |name: &str, policies: &[&'static str], body: fn(Setting, Kept)| {
+            in_both(suite, kept, name, policies, None, body);
+        };
+        each(
+            "files_are_changed_inside_and_stay_outside",
+            &ISOLATING,
+            changes,
+        );
+        each("commands_start_in_it_and_share_it", &ISOLATING, shared);
+        each("its_files_are_the_guests_own", &ISOLATING, owner);
+        each("a_directory_is_renamed", &ISOLATING, renamed);
+        each("a_tree_of_many_small_files", &ISOLATING, many);
+        each("sqlite_works_in_it_through_a_map", &ISOLATING, sqlite);
+        each("locks_links_and_watches", &ISOLATING, locks);
+        each("the_report_says_what_is_seen_of_it", &ISOLATING, report);
+        each("what_must_not_come_back_is_refused", &ISOLATING, planted);
+        let mut with = |name: &str, needs: &'static str, body: fn(Setting, Kept)| {
+            in_both(suite, kept, name, &ISOLATING, Some(needs), body);
+        };
+        with("git_works_in_it", "/usr/bin/git", git);
+        with("make_builds_in_it", "/usr/bin/make", make);
+        with("a_session_comes_back_by_an_apply", "/usr/bin/git", session);
+    }
     suite.subject("workspace");
-    suite.each("files_are_changed_inside_and_stay_outside", &ALL, changes);
-    suite.each("commands_start_in_it_and_share_it", &ALL, shared);
-    suite.each("its_files_are_the_guests_own", &ISOLATING, owner);
-    suite.each("a_directory_is_renamed", &ISOLATING, renamed);
-    suite.each_needing(
-        "git_works_in_it",
+    let memory = |_: Who| Kept::Memory.lacks();
+    let mut each = |name: &str, policies: &[&'static str], body: fn(Setting)| {
+        suite.each_needing(name, policies, memory, body);
+    };
+    // `minimal` too gives a workspace, over the caller's own files.
+    each("over_the_callers_own_files", &["minimal"], |s| {
+        changes(s, Kept::Memory);
+        shared(s, Kept::Memory);
+    });
+    each("the_quota_of_bytes_holds", &ISOLATING, full);
+    each("the_quota_of_files_holds", &ISOLATING, no_inodes);
+    each(
+        "what_is_written_counts_to_the_memory",
         &ISOLATING,
-        |_| program("/usr/bin/git"),
-        git,
+        memory_limit,
     );
-    suite.each_needing(
-        "make_builds_in_it",
-        &ISOLATING,
-        |_| program("/usr/bin/make"),
-        make,
-    );
-    suite.each("a_tree_of_many_small_files", &ISOLATING, many);
-    suite.each("sqlite_works_in_it_through_a_map", &ISOLATING, sqlite);
-    suite.each("locks_links_and_watches", &ISOLATING, locks);
-    suite.each("the_quota_of_bytes_holds", &ISOLATING, full);
-    suite.each("the_quota_of_files_holds", &ISOLATING, no_inodes);
-    suite.each("what_is_written_counts_to_the_memory", &ISOLATING, memory);
-    suite.each("below_a_read_path", &ISOLATING, below_read);
+    each("below_a_read_path", &ISOLATING, below_read);
     suite.each("an_upper_directory_stays", &ISOLATING, on_disk);
-    suite.each("the_report_says_what_is_seen_of_it", &ISOLATING, report);
 
-    suite.subject("workspace_attacks");
-    suite.each("what_it_is_made_of_is_in_no_path", &ISOLATING, layers);
-    suite.each("control_a_handle_opens_a_file", &["noop"], |s| {
-        handle(
-            s,
-            if s.who.is_root() {
-                "EFFECT"
-            } else {
-                "errno EPERM"
+    for kept in Kept::BOTH {
+        let subject = match kept {
+            Kept::Memory => "workspace_memory_attacks",
+            Kept::Disk => "workspace_disk_attacks",
+        };
+        let lacks = move |_: Who| kept.lacks();
+        suite.subject(subject);
+        suite.each_needing(
+            "what_it_is_made_of_is_in_no_path",
+            &ISOLATING,
+            lacks,
+            move |s| {
+                layers(s, kept);
             },
         );
-    });
-    suite.each("no_handle_opens_a_file", &ISOLATING, |s| {
-        handle(s, "errno EPERM");
+        suite.each_needing("no_handle_opens_a_file", &ISOLATING, lacks, move |s| {
+            handle(s, kept, "errno EPERM");
+        });
+        suite.each_needing(
+            "its_own_marks_cannot_be_forged",
+            &ISOLATING,
+            lacks,
+            move |s| {
+                marks(s, kept);
+            },
+        );
+        suite.subject_for(subject, &[Who::Root]);
+        suite.each_needing("no_device_below_is_used", &ISOLATING, lacks, move |s| {
+            device(s, kept, "errno EACCES");
+        });
+        suite.each_needing("files_of_others_stay_closed", &ISOLATING, lacks, move |s| {
+            others(s, kept);
+        });
+    }
+    suite.subject("workspace_attacks");
+    suite.each("control_a_handle_opens_a_file", &["noop"], |s| {
+        let expected = if s.who.is_root() {
+            "EFFECT"
+        } else {
+            "errno EPERM"
+        };
+        handle(s, Kept::Memory, expected);
     });
     suite.each("control_a_socket_is_connected_to", &["noop"], |s| {
         socket(s, "taken");
     });
-    suite.each("no_socket_below_is_connected_to", &["basic"], |s| {
+    suite.each_needing("no_socket_below_is_connected_to", &["basic"], memory, |s| {
         socket(s, "ConnectionRefusedError");
     });
-    suite.each("no_socket_is_made_at_all", &["strict"], |s| {
+    suite.each_needing("no_socket_is_made_at_all", &["strict"], memory, |s| {
         socket(s, "PermissionError");
     });
-    suite.each("its_own_marks_cannot_be_forged", &ISOLATING, marks);
     suite.subject_for("workspace_attacks", &[Who::Root]);
     suite.each("control_a_device_below_is_used", &["noop"], |s| {
-        device(s, "EFFECT");
+        device(s, Kept::Memory, "EFFECT");
     });
-    suite.each("no_device_below_is_used", &ISOLATING, |s| {
-        device(s, "errno EACCES");
-    });
-    suite.each("files_of_others_stay_closed", &ISOLATING, others);
 
     suite.subject("workspace_refused");
     suite.each("what_is_no_plain_directory", &ISOLATING, wrong);
@@ -89,24 +127,51 @@ pub(crate) fn add(suite: &mut Suite) {
     );
     suite.each("under_noop", &["noop"], |s| {
         let project = Project::new();
-        let error = refusal(project.config(s.policy));
+        let error = refusal(project.config(s.policy, Kept::Memory));
         assert_eq!(error.code(), "KV-UNSUPPORTED");
+    });
+    let old = |_: Who| {
+        let new = Kept::Memory.lacks().is_none();
+        new.then(|| "only before Linux 6.6: this tmpfs keeps user attributes".to_owned())
+    };
+    suite.each_needing("memory_where_tmpfs_keeps_no_marks", &["basic"], old, |s| {
+        let project = Project::new();
+        let error = refusal(project.config(s.policy, Kept::Memory));
+        assert_eq!(error.code(), "KV-CONTROL-UNAVAILABLE");
+        assert!(error.to_string().contains("Linux 6.6"), "{error}");
     });
     suite.subject_for("workspace_refused", &[Who::Root]);
     suite.each("what_has_mounts_below", &ISOLATING, mounts);
 }
 
+/// A trial of a workspace whose changes are kept here.
+fn in_both(
+    suite: &mut Suite,
+    kept: Kept,
+    name: &str,
+    policies: &[&'static str],
+    needs: Option<&'static str>,
+    body: fn(Setting, Kept),
+) {
+    suite.subject(match kept {
+        Kept::Memory => "workspace_memory",
+        Kept::Disk => "workspace_disk",
+    });
+    let missing = move |_: Who| kept.lacks().or_else(|| needs.and_then(program));
+    suite.each_needing(name, policies, missing, move |s| body(s, kept));
+}
+
 /// Runs a script inside, and checks that the host's directory is as it was.
-fn untouched(s: Setting, project: &Project, script: &str) -> String {
+fn untouched(s: Setting, kept: Kept, project: &Project, script: &str) -> String {
     let before = project.state();
-    let world = project.workspace(s.policy);
+    let world = project.workspace(s.policy, kept);
     let said = world.sh(&format!("set -e; {script}"));
     drop(world);
     assert_eq!(project.state(), before);
     said
 }
 
-fn changes(s: Setting) {
+fn changes(s: Setting, kept: Kept) {
     let project = Project::new();
     if s.policy == "minimal" && s.who.is_root() {
         // The guest is root without its capabilities: it owns what root owns.
@@ -121,14 +186,14 @@ fn changes(s: Setting) {
                   cat file sub/deep/file new link; rm -r sub; mkdir sub; ls -A sub; \
                   rm file; ls | tr '\\n' ' '; stat -c %F link";
     assert_eq!(
-        untouched(s, &project, script),
+        untouched(s, kept, &project, script),
         "belowdeep belowchanged\ndeep belowmore\nnew\nchanged\ndir link new sub symbolic link"
     );
 }
 
-fn shared(s: Setting) {
+fn shared(s: Setting, kept: Kept) {
     let project = Project::new();
-    let world = project.workspace(s.policy);
+    let world = project.workspace(s.policy, kept);
     assert_eq!(world.said("pwd"), project.0.to_str().unwrap());
     world.sh("echo kept > note");
     assert_eq!(
@@ -138,7 +203,7 @@ fn shared(s: Setting) {
     assert!(!project.path("note").exists());
 }
 
-fn owner(s: Setting) {
+fn owner(s: Setting, kept: Kept) {
     let owners: &[u32] = match s.who.is_root() {
         // Root's own, an ordinary user's, and the one whose number the guest has inside.
         true => &[0, 1, 1000, 70_000],
@@ -151,18 +216,18 @@ fn owner(s: Setting) {
         }
         let script = "id -u; id -g; find . -printf '%U %G\\n' | sort -u; echo x > file; \
                       mkdir -p sub/made; rm sub/deep/file; find . -printf '%U %G\\n' | sort -u";
-        let said = untouched(s, &project, script);
+        let said = untouched(s, kept, &project, script);
         assert_eq!(said, "1000\n1000\n1000 1000\n1000 1000", "owner {owner}");
     }
 }
 
 /// The kernel answers EXDEV for a directory from below; programs then copy it.
-fn renamed(s: Setting) {
+fn renamed(s: Setting, kept: Kept) {
     let project = Project::new();
     let script = "mv sub moved; cat moved/deep/file; ls; mkdir made; mv made again; ls -d again; \
                   python3 -c 'import shutil; shutil.move(\"moved\", \"twice\")'; cat twice/deep/file";
     assert_eq!(
-        untouched(s, &project, script),
+        untouched(s, kept, &project, script),
         "deep belowfile\nmoved\nagain\ndeep below"
     );
 }
@@ -170,7 +235,7 @@ fn renamed(s: Setting) {
 const GIT: &str = "export GIT_AUTHOR_NAME=a GIT_AUTHOR_EMAIL=a@b GIT_COMMITTER_NAME=a \
                    GIT_COMMITTER_EMAIL=a@b; ";
 
-fn git(s: Setting) {
+fn git(s: Setting, kept: Kept) {
     let project = Project::new();
     project.on_the_host(&format!(
         "{GIT} git init -q .; git add .; git commit -q -m first; echo dirty > file"
@@ -182,12 +247,12 @@ fn git(s: Setting) {
          git clone -q . /tmp/copy; cat /tmp/copy/moved; git log --format=%s | wc -l"
     );
     assert_eq!(
-        untouched(s, &project, &script),
+        untouched(s, kept, &project, &script),
         ".M file\nsecond\nfirst\ndeep below3"
     );
 }
 
-fn make(s: Setting) {
+fn make(s: Setting, kept: Kept) {
     let project = Project::new();
     project.write(
         "Makefile",
@@ -202,11 +267,11 @@ fn make(s: Setting) {
     project.on_the_host("make -s 2>/dev/null");
     let script = "make -s; touch part.c; make -s; ./program && echo works; make -s clean; \
                   make -sj4; ./program && echo again; ls *.o | wc -l";
-    assert_eq!(untouched(s, &project, script), "works\nagain\n2");
+    assert_eq!(untouched(s, kept, &project, script), "works\nagain\n2");
 }
 
 /// As a package manager does: unpack, remove, unpack again, in directories that are below too.
-fn many(s: Setting) {
+fn many(s: Setting, kept: Kept) {
     let project = Project::new();
     project.on_the_host(
         "for i in $(seq 40); do mkdir -p modules/m$i/lib; for j in $(seq 25); do \
@@ -216,10 +281,13 @@ fn many(s: Setting) {
                   tar -xf /tmp/m.tar; cat modules/m7/lib/f7.js; rm -r modules/m1*; mkdir modules/m1; \
                   ls modules | wc -l; ls -A modules/m1 | wc -l; find modules -type f | wc -l; \
                   cp -r modules copy; find copy -type f -exec cat {} + | wc -l";
-    assert_eq!(untouched(s, &project, script), "1000\n7.7\n30\n0\n725\n725");
+    assert_eq!(
+        untouched(s, kept, &project, script),
+        "1000\n7.7\n30\n0\n725\n725"
+    );
 }
 
-fn sqlite(s: Setting) {
+fn sqlite(s: Setting, kept: Kept) {
     let project = Project::new();
     let make = "import sqlite3; d = sqlite3.connect('data.db'); \
                 d.execute('create table t(n int)'); \
@@ -238,13 +306,13 @@ import mmap
 f = open('file', 'r+b'); m = mmap.mmap(f.fileno(), 0); m[0:5] = b'BELOW'; m.flush(); m.close()
 print(open('file').read())";
     let before = project.state();
-    let world = project.workspace(s.policy);
+    let world = project.workspace(s.policy, kept);
     let said = world.said(Command::new("/usr/bin/python3").args(["-c", script]));
     assert_eq!(said, "wal\n268435456\n12502500\nok\nBELOW");
     assert_eq!(project.state(), before);
 }
 
-fn locks(s: Setting) {
+fn locks(s: Setting, kept: Kept) {
     let project = Project::new();
     project.on_the_host("ln file second");
     let script = "import ctypes, fcntl, os, subprocess, sys
@@ -265,7 +333,7 @@ same = os.stat('file')
 f.write('more'); f.flush()
 print('same', (same.st_dev, same.st_ino) == (os.stat('file').st_dev, os.stat('file').st_ino))";
     let before = project.state();
-    let world = project.workspace(s.policy);
+    let world = project.workspace(s.policy, kept);
     let said = world.said(Command::new("/usr/bin/python3").args(["-c", script]));
     assert_eq!(said, "other 1\nlinks 2 True\nevent True\nsame True");
     assert_eq!(project.state(), before);
@@ -273,7 +341,7 @@ print('same', (same.st_dev, same.st_ino) == (os.stat('file').st_dev, os.stat('fi
 
 fn full(s: Setting) {
     let project = Project::new();
-    let world = World::new(project.config(s.policy).workspace_mb(2));
+    let world = World::new(project.config(s.policy, Kept::Memory).workspace_mb(2));
     let script = "dd if=/dev/zero of=big bs=64k count=64; echo $?; stat -c %s big";
     let result = world.run(Command::shell(script));
     assert!(
@@ -305,7 +373,7 @@ fn no_inodes(s: Setting) {
     assert!((32..=72).contains(&made), "{made}");
 }
 
-fn memory(s: Setting) {
+fn memory_limit(s: Setting) {
     let project = Project::new();
     let mut policy = SandboxPolicy::from_preset(s.policy).unwrap();
     policy.limits.memory_mb = Some(64);
@@ -371,9 +439,84 @@ fn on(project: &Project, policy: &str) -> SandboxConfigBuilder {
     config(policy).workspace(Workspace::new(project.path("work")).upper(upper))
 }
 
-fn report(s: Setting) {
+/// As root, the project is an ordinary user's.
+fn owned(s: Setting) -> (Project, u32) {
     let project = Project::new();
-    let world = project.workspace(s.policy);
+    if !s.who.is_root() {
+        return (project, rustix::process::geteuid().as_raw());
+    }
+    project.on_the_host("chown -R 4242:4242 .");
+    (project, 4242)
+}
+
+fn session(s: Setting, kept: Kept) {
+    let (project, owner) = owned(s);
+    project.on_the_host(&format!(
+        "{GIT} git init -q .; git -c safe.directory='*' add .; git -c safe.directory='*' commit -q \
+         -m first"
+    ));
+    if s.who.is_root() {
+        project.on_the_host("chown -R 4242:4242 .git");
+    }
+    let mut world = project.workspace(s.policy, kept);
+    let script = format!(
+        "set -e; {GIT} printf 'int main(void) {{ return 7; }}' > main.c; gcc -o main main.c; \
+         python3 -c 'open(\"report.txt\", \"w\").write(\"six times seven\")'; git rm -q sub/deep/file; \
+         echo main > .gitignore; git add -A; git commit -qm second; ./main || echo $?"
+    );
+    assert_eq!(world.sh(&script), "7");
+    let changes = world.changes();
+    let listed = |path: &str| changes.iter().any(|c| c.path.to_string() == path);
+    for path in [
+        "main.c",
+        "main",
+        "report.txt",
+        ".gitignore",
+        "sub/deep/file",
+        ".git/index",
+    ] {
+        assert!(listed(path), "{path} in {changes:?}");
+    }
+    assert!(!listed("file"), "{changes:?}");
+    let applied = world.apply(ApplyOptions::new());
+    assert!(applied.is_complete(), "{:?}", applied.refused);
+    world.destroy();
+    drop(world);
+    project.on_the_host(&format!(
+        "test -z \"$(find . ! -uid {owner} -o ! -gid {owner})\""
+    ));
+    project.on_the_host(
+        "git -c safe.directory='*' fsck --strict 2>&1; test \"$(git -c safe.directory='*' log \
+         --format=%s | tr '\\n' ' ')\" = 'second first '; test -z \"$(git -c safe.directory='*' \
+         status --porcelain)\"; ./main || test $? = 7; test \"$(cat report.txt)\" = 'six times seven'",
+    );
+}
+
+/// Inside the overlay a guest may make what it likes; the way back is closed to some of it.
+fn planted(s: Setting, kept: Kept) {
+    let (project, owner) = owned(s);
+    let before = project.state();
+    let world = project.workspace(s.policy, kept);
+    let made = world.sh(
+        "mkfifo pipe; ln -s /etc/shadow absolute; ln -s ../../outside out; echo fine > fine; \
+         chmod 6755 fine 2>/dev/null || echo no bits",
+    );
+    assert_eq!(made, "no bits");
+    let applied = world.apply(ApplyOptions::new());
+    let refused: Vec<_> = applied.refused.iter().map(|r| r.path.to_string()).collect();
+    assert_eq!(refused, ["absolute", "out", "pipe"]);
+    drop(world);
+    let meta = fs::metadata(project.path("fine")).unwrap();
+    assert_eq!((meta.uid(), meta.mode() & 0o7777), (owner, 0o644));
+    fs::remove_file(project.path("fine")).unwrap();
+    // All else is as it was, but for the time of the directory itself.
+    let after = project.state();
+    assert_eq!(before[..before.len() - 1], after[..after.len() - 1]);
+}
+
+fn report(s: Setting, kept: Kept) {
+    let project = Project::new();
+    let world = project.workspace(s.policy, kept);
     let report = world.sandbox.report();
     let view = report.get(Control::FilesystemView).unwrap();
     assert_eq!(
@@ -391,14 +534,19 @@ fn report(s: Setting) {
         view.evidence
     );
     let disk = report.get(Control::Disk).unwrap();
-    let size = if s.policy == "strict" { 256 } else { 1024 };
     assert_eq!(disk.state, ControlState::Enforced);
-    assert!(
-        disk.requested.contains(&format!("workspace {size} MiB")),
-        "{}",
-        disk.requested
-    );
-    let seen = format!("{} size={}k,", project.0.display(), size * 1024);
+    let size = if s.policy == "strict" { 256 } else { 1024 };
+    let (asked, seen) = match kept {
+        Kept::Memory => (
+            format!("workspace {size} MiB"),
+            format!("{} size={}k,", project.0.display(), size * 1024),
+        ),
+        Kept::Disk => (
+            format!("no quota for what goes to {}", project.changes().display()),
+            "/tmp size=".to_owned(),
+        ),
+    };
+    assert!(disk.requested.contains(&asked), "{}", disk.requested);
     assert!(disk.evidence.contains(&seen), "{}", disk.evidence);
     let plain = World::of(s.policy);
     assert_eq!(world.sandbox.strength(), plain.sandbox.strength());
@@ -406,32 +554,26 @@ fn report(s: Setting) {
 
 /// A file that the guest makes is in the upper directory under the same name: on the host it can
 /// be found there (`an_upper_directory_stays`), inside it has one place.
-fn layers(s: Setting) {
+fn layers(s: Setting, kept: Kept) {
     let project = Project::new();
-    project.on_the_host("mkdir work changes");
-    for world in [
-        project.workspace(s.policy),
-        World::new(on(&project, s.policy)),
-    ] {
-        let here = world.sh("echo x > findme-upper; pwd");
-        let found = world.sh("find / -name findme-upper 2>/dev/null || true");
-        assert_eq!(found, format!("{here}/findme-upper"));
-        let doors = "for d in /proc/1/root /proc/1/cwd /proc/1/fd /proc/self/root/.. /lower /upper \
-                     /work /disk; do ls $d/upper $d/lower $d/work; done 2>/dev/null | wc -l";
-        assert_eq!(world.sh(doors), "0");
-        let mounted = world.sh("grep -c ' overlay ' /proc/self/mountinfo");
-        assert_eq!(mounted, "1");
-        let options = world.sh("sed -n 's/.* - overlay [^ ]* //p' /proc/self/mountinfo");
-        assert!(!options.contains(&here), "no path of the host: {options}");
-    }
+    let world = project.workspace(s.policy, kept);
+    let here = world.sh("echo x > findme-upper; pwd");
+    let found = world.sh("find / -name findme-upper 2>/dev/null || true");
+    assert_eq!(found, format!("{here}/findme-upper"));
+    let doors = "for d in /proc/1/root /proc/1/cwd /proc/1/fd /proc/self/root/.. /lower /upper \
+                 /work /disk; do ls $d/upper $d/lower $d/work; done 2>/dev/null | wc -l";
+    assert_eq!(world.sh(doors), "0");
+    assert_eq!(world.sh("grep -c ' overlay ' /proc/self/mountinfo"), "1");
+    let options = world.sh("sed -n 's/.* - overlay [^ ]* //p' /proc/self/mountinfo");
+    assert!(!options.contains(&here), "no path of the host: {options}");
 }
 
-fn handle(s: Setting, expected: &str) {
+fn handle(s: Setting, kept: Kept, expected: &str) {
     let project = Project::new();
     let path = project.name("file");
     let world = match s.policy {
         "noop" => World::of(s.policy),
-        policy => project.workspace(policy),
+        policy => project.workspace(policy, kept),
     };
     assert_eq!(world.said(act("shared", &["by_handle", &path])), expected);
 }
@@ -465,19 +607,19 @@ except OSError as e:
     assert_eq!(listener.accept().is_ok(), expected == "taken");
 }
 
-fn device(s: Setting, expected: &str) {
+fn device(s: Setting, kept: Kept, expected: &str) {
     let project = Project::new();
     project.on_the_host("mknod null c 1 3; chmod 666 null");
     let world = match s.policy {
         "noop" => World::of(s.policy),
-        policy => project.workspace(policy),
+        policy => project.workspace(policy, kept),
     };
     let said = world.said(act("shared", &["use_device", &project.name("null")]));
     assert_eq!(said, expected);
 }
 
 /// Root's kavach gives the guest the rights of the directory's owner, and of nobody else.
-fn others(s: Setting) {
+fn others(s: Setting, kept: Kept) {
     let project = Project::new();
     project.on_the_host(
         "chown -R 4242:4242 .; echo secret > closed; echo secret > grouped; \
@@ -486,16 +628,16 @@ fn others(s: Setting) {
     let script = "cat closed 2>&1 | grep -c 'Permission denied'; cat grouped; \
                   (echo x >> grouped) 2>/dev/null || echo kept; rm -f closed; ls";
     assert_eq!(
-        untouched(s, &project, script),
+        untouched(s, kept, &project, script),
         "1\nsecret\nkept\nfile\ngrouped\nsub"
     );
 }
 
 /// A directory that claims to hide what is below it, a file that claims to be a deletion: both
 /// are plain entries of the guest's own, or refused.
-fn marks(s: Setting) {
+fn marks(s: Setting, kept: Kept) {
     let project = Project::new();
-    let world = project.workspace(s.policy);
+    let world = project.workspace(s.policy, kept);
     let marked = world.run(act("shared", &["own_mark", &project.name("sub")]));
     assert!(marked.success());
     assert_eq!(world.sh("cat sub/deep/file"), "deep below");
@@ -572,11 +714,11 @@ fn nested(s: Setting) {
 fn mounts(s: Setting) {
     let project = Project::new();
     project.on_the_host("mount -t tmpfs tmpfs sub/deep");
-    let error = refusal(project.config(s.policy));
+    let error = refusal(project.config(s.policy, Kept::Disk));
     project.on_the_host("umount sub/deep");
     assert_eq!(error.code(), "KV-INVALID-CONFIG");
     assert!(error.to_string().contains("is mounted below"), "{error}");
-    project.workspace(s.policy);
+    project.workspace(s.policy, Kept::Disk);
 }
 
 fn unfiltered(_: Setting) {

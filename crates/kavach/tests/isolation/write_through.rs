@@ -362,11 +362,7 @@ fn race(s: Setting) {
     let error = refusal(config(s.policy).write_through(&inner));
     assert_eq!(error.code(), "KV-INVALID-CONFIG");
     assert!(error.to_string().contains("symbolic link"), "{error}");
-    let error = refusal(
-        project
-            .config(s.policy)
-            .workspace(kavach::Workspace::new(inner)),
-    );
+    let error = refusal(config(s.policy).workspace(kavach::Workspace::new(inner)));
     assert!(error.to_string().contains("symbolic link"), "{error}");
 }
 

@@ -47,7 +47,7 @@ pub(super) fn operations<'p>(plan: &'p Plan, range: Option<&IdRange>) -> Vec<Ope
                 upper: UpperPlan::Directory(upper),
             } => {
                 add(true, shown(upper, Others::Nobody));
-                add(false, shown(lower, Others::Nobody));
+                add(false, shown(lower, Others::Themselves));
             }
             MountStep::Workspace { lower, .. } => add(false, shown(lower, Others::Themselves)),
             _ => add(false, Vec::new()),

@@ -4,10 +4,12 @@ use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 
+use super::super::Version;
 use super::super::gc::{clean, stale};
 use super::super::limits::Limits;
 use super::super::name::Owner;
-use super::{SPIN, Scratch, Shell, host, until};
+use super::super::probe::unified_chain;
+use super::{SPIN, Scratch, Shell, available, host, until, version};
 
 /// An owner that is dead by now.
 fn dead_owner() -> Owner {
@@ -52,7 +54,7 @@ fn the_frozen_group_of_a_dead_owner_is_collected_and_a_live_one_is_not() {
         .filter(|directories| *directories > 0)
         .collect();
 
-    let found = stale(&support);
+    let found = stale(&support, &unified_chain());
     assert!(
         found
             .iter()
@@ -71,4 +73,28 @@ fn the_frozen_group_of_a_dead_owner_is_collected_and_a_live_one_is_not() {
     assert_eq!(dead.dirs(), <[PathBuf; 0]>::default());
     assert_eq!(clean(stale).unwrap().removed, 0, "twice is no error");
     alive.end();
+}
+
+#[test]
+fn what_was_left_in_a_group_above_is_found_too() {
+    let Some(support) = host() else { return };
+    let chain = unified_chain();
+    let missing = (version(&support) == Version::V1)
+        .then(|| "the cgroup controllers of version 2: one of version 1 has one place".to_owned());
+    if !available(missing.as_slice()) {
+        return;
+    }
+    assert!(chain.len() > 1, "{chain:?}");
+    for (above, seq) in chain.iter().zip(1000..) {
+        let owner = Owner {
+            seq,
+            ..dead_owner()
+        };
+        let left = above.join(owner.to_string());
+        fs::create_dir(&left).unwrap();
+        let found = stale(&support, &chain);
+        let found = found.iter().find(|stale| stale.owner == owner).unwrap();
+        assert_eq!(clean(found).unwrap().removed, 1);
+        assert!(!left.exists());
+    }
 }
