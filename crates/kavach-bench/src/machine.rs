@@ -2,12 +2,17 @@
 
 use std::fs;
 use std::process::Command;
+use std::thread;
+use std::time::Duration;
+
+/// The fact that tells whether something else was at work.
+pub(crate) const BUSY: &str = "CPUs busy with other programs before";
 
 /// In the order of the document.
 pub(crate) fn describe(commit: &str) -> Vec<(String, String)> {
     let mut facts = Vec::new();
     let mut add = |name: &str, value: String| facts.push((name.to_owned(), value));
-    let cpus = std::thread::available_parallelism().map_or(0, usize::from);
+    let cpus = thread::available_parallelism().map_or(0, usize::from);
     add(
         "processor",
         format!("{}, {cpus} CPUs{}", processor(), virtualised()),
@@ -27,7 +32,7 @@ pub(crate) fn describe(commit: &str) -> Vec<(String, String)> {
         format!("{} {}", text(uname.sysname()), text(uname.release())),
     );
     add("control groups", cgroups());
-    add("load average before", load());
+    add(BUSY, busy());
     add(
         "kavach",
         format!("{}, commit {commit}", env!("CARGO_PKG_VERSION")),
@@ -52,11 +57,28 @@ fn processor() -> String {
     name.map_or("unknown", |(_, name)| name).to_owned()
 }
 
-/// What else was at work: above the number of CPUs, medians tell of the waiting too.
-fn load() -> String {
-    let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    let three: Vec<_> = text.split(' ').take(3).collect();
-    three.join(" ")
+/// What else was at work, over one second. Not the load average, which remembers the compiler
+/// that built this program.
+fn busy() -> String {
+    let before = cpu_times();
+    thread::sleep(Duration::from_secs(1));
+    match (before, cpu_times()) {
+        (Some((idle, all)), Some((idle_then, all_then))) if all_then > all => {
+            let idle = 100 * (idle_then - idle) / (all_then - all);
+            format!("{} %", 100_u64.saturating_sub(idle))
+        }
+        _ => "unknown".into(),
+    }
+}
+
+/// Idle and in all, of the first line of proc_stat(5).
+fn cpu_times() -> Option<(u64, u64)> {
+    let text = fs::read_to_string("/proc/stat").ok()?;
+    let fields = text.lines().next()?.split_whitespace().skip(1);
+    let fields: Vec<u64> = fields.filter_map(|field| field.parse().ok()).collect();
+    // Those after the eighth, steal, are counted in the first two already.
+    let all = fields.iter().take(8).sum();
+    Some((fields.get(3)? + fields.get(4)?, all))
 }
 
 fn virtualised() -> &'static str {

@@ -74,7 +74,7 @@ pub(crate) fn note(how: OutputArgs, text: &str) {
     on_stderr("kavach:", "33", text);
 }
 
-/// Something that was asked for and not done. Said also where no notes are wanted.
+/// Something that was asked for and not done: said also to those who asked for quiet.
 pub(crate) fn warning(text: &str) {
     on_stderr("kavach:", "33", text);
 }

@@ -7,7 +7,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::process::Output;
 
-use common::dialogue::settings;
+use common::dialogue::each;
 use common::schema::{faults, schema};
 use common::{Dir, json, kavach, sandboxes, text};
 use serde_json::Value;
@@ -228,10 +228,7 @@ fn a_shell_script_is_a_program_too() {
 #[test]
 fn an_interactive_session_is_applied_when_it_ends_by_itself() {
     let name = "an_interactive_session_is_applied_when_it_ends_by_itself";
-    if !sandboxes(name, "strict") {
-        return;
-    }
-    for setting in settings(name).filter(|setting| setting.policy == "strict") {
+    for setting in each(name).filter(|setting| setting.policy == "strict") {
         let dir = project(name);
         fs::set_permissions(&dir.0, fs::Permissions::from_mode(0o777)).unwrap();
         let at = dir.0.to_str().unwrap();

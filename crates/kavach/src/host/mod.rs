@@ -1,6 +1,13 @@
 //! What this host can do: facts as plain data, so that a plan can be made for any host.
 
 mod cgroups;
+#[cfg_attr(
+    not(feature = "process"),
+    allow(
+        dead_code,
+        reason = "a part of it is for backends that show directories"
+    )
+)]
 pub(crate) mod directories;
 mod facts;
 mod fakes;

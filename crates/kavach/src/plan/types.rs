@@ -477,7 +477,8 @@ impl Plan {
     }
 
     /// The workspace's step of the view, if there is one.
-    pub(crate) fn workspace(&self) -> Option<(&HostDirectory, &UpperPlan)> {
+    #[must_use]
+    pub fn workspace(&self) -> Option<(&HostDirectory, &UpperPlan)> {
         self.view.mounts.iter().find_map(|step| match step {
             MountStep::Workspace { lower, upper } => Some((lower, upper)),
             _ => None,
@@ -485,7 +486,7 @@ impl Plan {
     }
 
     /// The host directories that the guest writes to.
-    pub(crate) fn write_through(&self) -> impl Iterator<Item = &HostDirectory> {
+    pub fn write_through(&self) -> impl Iterator<Item = &HostDirectory> {
         self.view.mounts.iter().filter_map(|step| match step {
             MountStep::WriteThrough { directory } => Some(directory),
             _ => None,

@@ -96,10 +96,9 @@ impl Layers {
 /// are compared byte by byte. Blocks.
 ///
 /// # Errors
-/// [`KavachError::WorkspaceLimit`] where there is more than
-/// the limits allow, [`KavachError::WorkspaceLayer`] where the
-/// upper directory is not of the kind that kavach mounts,
-/// [`KavachError::HostIo`] where the host cannot read it.
+/// [`KavachError::WorkspaceLimit`] where there is more than the limits allow,
+/// [`KavachError::WorkspaceLayer`] where the upper directory is not of the kind that kavach
+/// mounts, [`KavachError::HostIo`] where the host cannot read it.
 pub fn changes(layers: &Layers, baseline: &Baseline, limits: Limits) -> Result<Changes> {
     diff::diff(layers, baseline, limits, &Cancel::default())
 }
@@ -112,11 +111,9 @@ pub fn changes(layers: &Layers, baseline: &Baseline, limits: Limits) -> Result<C
 /// caller's umask. Blocks.
 ///
 /// # Errors
-/// As [`changes`]; [`KavachError::WorkspaceBusy`] while another
-/// apply changes the same directory;
-/// [`KavachError::InvalidConfig`] for a path in the options
-/// that is none of the workspace. That single changes cannot be applied is no error: see
-/// [`Applied::refused`].
+/// As [`changes`]; [`KavachError::WorkspaceBusy`] while another apply changes the same directory;
+/// [`KavachError::InvalidConfig`] for a path in the options that is none of the workspace. That
+/// single changes cannot be applied is no error: see [`Applied::refused`].
 pub fn apply(layers: &Layers, baseline: &mut Baseline, options: ApplyOptions) -> Result<Applied> {
     apply::apply(layers, baseline, options.resolve()?, &Cancel::default())
 }
