@@ -122,7 +122,6 @@ pub(super) fn steps(
         view::check_place("workspace", workspace.directory())?;
         view::covers_none("workspace", workspace.directory(), &SYSTEM_PATHS)?;
     }
-    kernel(host, isolation, workspace)?;
     let upper = match workspace.get_upper() {
         Upper::Tmpfs => UpperPlan::Tmpfs {
             size_bytes: fs.workspace_mb << 20,
@@ -132,6 +131,7 @@ pub(super) fn steps(
     };
     let lower = seen.take("workspace", workspace.directory())?;
     check_whole("workspace", host, &lower.path)?;
+    kernel(host, isolation, workspace)?;
     out.push(MountStep::Workspace { lower, upper });
     Ok(out)
 }

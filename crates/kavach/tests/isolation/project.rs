@@ -7,6 +7,7 @@ use std::process::Command;
 
 use kavach::Workspace;
 use kavach::config::{SandboxConfigBuilder, Upper};
+use rustix::fs::XattrFlags;
 
 use crate::world::{World, config};
 
@@ -22,9 +23,28 @@ impl Kept {
 
     /// What is missing on this host for it.
     pub(crate) fn lacks(self) -> Option<String> {
-        let there = self == Kept::Disk || kavach::host::probe().tmpfs_user_xattr;
-        (!there).then(|| "tmpfs of this kernel keeps no user attributes: Linux 6.6".to_owned())
+        match self {
+            Kept::Memory => (!kavach::host::probe().tmpfs_user_xattr)
+                .then(|| "tmpfs of this kernel keeps no user attributes: Linux 6.6".to_owned()),
+            Kept::Disk => (!keeps_attributes(&home()))
+                .then(|| "the home's file system keeps no user attributes: ext4, xfs".to_owned()),
+        }
     }
+}
+
+/// The home of who runs this, by its own path.
+fn home() -> PathBuf {
+    let home = PathBuf::from(std::env::var_os("HOME").unwrap());
+    home.canonicalize().unwrap()
+}
+
+/// Tries it on a file.
+fn keeps_attributes(directory: &Path) -> bool {
+    let path = directory.join(format!("kavach-attribute-{}", std::process::id()));
+    let file = fs::File::create(&path).unwrap();
+    let kept = rustix::fs::fsetxattr(&file, "user.kavach", b"y", XattrFlags::CREATE);
+    fs::remove_file(path).unwrap();
+    kept.is_ok()
 }
 
 /// A project of this trial's own in the home of whoever runs it: not below `/tmp`, where the
@@ -34,9 +54,7 @@ pub(crate) struct Project(pub(crate) PathBuf);
 impl Project {
     /// With a few files, of which a guest changes some.
     pub(crate) fn new() -> Self {
-        let home = PathBuf::from(std::env::var_os("HOME").unwrap());
-        let home = home.canonicalize().unwrap();
-        let path = home.join(format!("kavach-project-{}", std::process::id()));
+        let path = home().join(format!("kavach-project-{}", std::process::id()));
         fs::create_dir(&path).unwrap();
         let project = Self(path);
         fs::set_permissions(&project.0, fs::Permissions::from_mode(0o755)).unwrap();

@@ -6,7 +6,7 @@ use std::path::Path;
 use kavach::{Command, SandboxConfig, SandboxPolicy, Workspace};
 
 use crate::harness::{Setting, Suite, Who, program};
-use crate::project::Project;
+use crate::project::{Kept, Project};
 use crate::world::{ISOLATING, World, refusal};
 
 const BUSYBOX: &str = "/usr/bin/busybox";
@@ -18,7 +18,12 @@ pub(crate) fn add(suite: &mut Suite) {
     suite.each_needing("the_hosts_are_not_there", &ISOLATING, needs, absent);
     suite.each_needing("it_cannot_be_written", &ISOLATING, needs, read_only);
     suite.each_needing("its_links_lead_into_the_sandbox", &ISOLATING, needs, links);
-    suite.each_needing("a_workspace_in_it", &ISOLATING, needs, workspace);
+    suite.each_needing(
+        "a_workspace_in_it",
+        &ISOLATING,
+        |_| Kept::Memory.lacks().or_else(|| program(BUSYBOX)),
+        workspace,
+    );
     suite.each_needing("one_without_etc_and_var", &ISOLATING, needs, bare);
     suite.each("what_is_no_root", &ISOLATING, refused);
 }

@@ -58,7 +58,8 @@ pub(crate) fn add(suite: &mut Suite) {
         memory_limit,
     );
     each("below_a_read_path", &ISOLATING, below_read);
-    suite.each("an_upper_directory_stays", &ISOLATING, on_disk);
+    let disk = |_: Who| Kept::Disk.lacks();
+    suite.each_needing("an_upper_directory_stays", &ISOLATING, disk, on_disk);
 
     for kept in Kept::BOTH {
         let subject = match kept {
@@ -141,7 +142,7 @@ pub(crate) fn add(suite: &mut Suite) {
         assert!(error.to_string().contains("Linux 6.6"), "{error}");
     });
     suite.subject_for("workspace_refused", &[Who::Root]);
-    suite.each("what_has_mounts_below", &ISOLATING, mounts);
+    suite.each_needing("what_has_mounts_below", &ISOLATING, disk, mounts);
 }
 
 /// A trial of a workspace whose changes are kept here.
