@@ -73,6 +73,7 @@ fn build(channel: &Channel, frame: &Frame) -> Result<core::convert::Infallible, 
         return finish(channel, &setup);
     }
     die_with_parent()?;
+    first_to_go();
     let sources = match setup.has(flag::SOURCES_BEFORE_USERNS) {
         true => Some(Sources::open(&setup)?),
         false => None,
@@ -174,6 +175,14 @@ fn rehearse(channel: &Channel, guest: &Guest<'_>) -> Result<(), Failed> {
     }
     drop(release);
     sys::wait_any(true).at(Step::Rehearse).map(drop)
+}
+
+/// Where memory ends above the sandbox's own limit, or without one, the kernel takes a process of
+/// the sandbox before any of the host's, the one that started it included. No control: a guest may
+/// lower its own score again, and a host without /proc sets none.
+fn first_to_go() {
+    let _ = sys::open(AT_FDCWD, c"/proc/self/oom_score_adj", sys::O_WRONLY)
+        .and_then(|score| sys::write(score.0, b"1000"));
 }
 
 fn announce(channel: &Channel, pid: u32) -> Result<(), Failed> {
