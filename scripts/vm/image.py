@@ -21,7 +21,8 @@ import stat
 import subprocess
 import sys
 
-DIRECTORIES = ["dev", "home", "proc", "root", "run", "sys", "tmp", "var/tmp"]
+DIRECTORIES = {"dev": 0o755, "home": 0o755, "proc": 0o555, "root": 0o700, "run": 0o755,
+               "sys": 0o555, "tmp": 0o1777, "var/tmp": 0o1777}
 
 
 def closure(wanted):
@@ -130,8 +131,8 @@ def main():
     partial = options.output + ".partial"
     with open(partial, "wb") as output:
         image = Image(output)
-        for path in DIRECTORIES:
-            image.directory(path, 0o1777 if path.endswith("tmp") else 0o755)
+        for path, mode in DIRECTORIES.items():
+            image.directory(path, mode)
         # Without a console the kernel's first process has no standard streams.
         image.entry("dev/console", stat.S_IFCHR | 0o600, device=(5, 1))
         # First come first served: what is named stands before what a package brings.

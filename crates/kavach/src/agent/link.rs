@@ -94,13 +94,15 @@ impl Agent {
     /// Kills the agent, and with it every process of its pid namespace; returns once the kernel
     /// has ended all of them.
     pub(crate) async fn kill(&self) {
-        self.killed.store(true, Ordering::Release);
-        // The process may have ended already.
+        // One that had ended before was not ended from here, whoever cleans up after it.
+        if !*self.ended.borrow() {
+            self.killed.store(true, Ordering::Release);
+        }
         let _ = pidfd_send_signal(self.pidfd.get_ref(), Signal::KILL);
         self.ended().await;
     }
 
-    /// Whether [`Agent::kill`] was called: then its end is nobody's fault.
+    /// Whether [`Agent::kill`] ended it: then its end is nobody's fault.
     pub(crate) fn was_killed(&self) -> bool {
         self.killed.load(Ordering::Acquire)
     }

@@ -139,7 +139,7 @@ fn terminations() {
         assert_eq!(killed.exit_code, 137);
         let coded = end(Command::shell("exit 7")).await;
         assert_eq!(coded.termination, Termination::Exited(7));
-        let late = end(Command::shell("echo before; sleep 1000000").timeout_ms(1500)).await;
+        let late = end(Command::shell("echo before; sleep 1000000").timeout_ms(3000)).await;
         assert_eq!(late.termination, Termination::TimedOut);
         assert!(late.timed_out);
         assert_eq!((late.exit_code, &*late.stdout), (124, "before\n"));
