@@ -90,8 +90,8 @@ pub enum MountKind {
     /// to a tmpfs of `size` bytes and `inodes` inodes that nobody inside can reach, or to the
     /// directory of the [`MountKind::Upper`] before.
     Overlay = 13,
-    /// `source`, a directory of the host with the directories `upper` and `work`: where the next
-    /// overlay writes.
+    /// `source`, a directory of the host with the directories `layers/upper` and `layers/work`:
+    /// where the next overlay writes.
     Upper = 14,
 }
 

@@ -40,7 +40,7 @@ pub(crate) fn lay(
     let (upper, work) = match disk {
         Some(disk) => {
             stand(&stage, c"disk", disk)?;
-            (c"disk/upper", c"disk/work")
+            (c"disk/layers/upper", c"disk/layers/work")
         }
         None => {
             // The workspace has the permissions of the directory below, and is the guest's.

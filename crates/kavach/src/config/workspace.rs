@@ -30,8 +30,8 @@ pub enum Upper {
     #[default]
     Tmpfs,
     /// To this directory of the host, which has no quota and stays: a later sandbox with the same
-    /// two directories goes on where this one ended. kavach makes the directories `upper` and
-    /// `work` in it. It needs a file system with extended attributes of users (ext4, xfs, btrfs)
+    /// two directories goes on where this one ended. kavach makes the directory `layers` in it,
+    /// which only its owner can enter. It needs a file system with extended attributes of users (ext4, xfs, btrfs)
     /// and, as it is a host path that a guest writes to, a system call filter.
     Directory(PathBuf),
 }

@@ -424,9 +424,11 @@ fn on_disk(s: Setting) {
         fs::read_to_string(project.path("work/file")).unwrap(),
         before
     );
-    let made = project.path("changes/upper/sub/n");
+    let made = project.path("changes/layers/upper/sub/n");
     assert_eq!(fs::read_to_string(&made).unwrap(), "one\n");
     let owner = fs::metadata(project.path("changes")).unwrap().uid();
+    let layers = fs::metadata(project.path("changes/layers")).unwrap();
+    assert_eq!((layers.mode() & 0o7777, layers.uid()), (0o700, owner));
     assert_eq!(fs::metadata(&made).unwrap().uid(), owner);
     let world = World::new(config());
     assert_eq!(

@@ -1,7 +1,7 @@
 //! The two layers of a workspace, as the host reaches them.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::{self, AtFlags, FileType, Mode, OFlags, ResolveFlags, XattrFlags};
@@ -15,8 +15,12 @@ use crate::workspace::Layers;
 
 /// The magic number of tmpfs (linux/magic.h).
 const TMPFS_MAGIC: i64 = 0x0102_1994;
-/// Where the writes of a workspace on disk are, in its upper directory, and what overlayfs needs
-/// beside them.
+/// What kavach makes in an upper directory on the host: a directory that only its owner may
+/// enter, the overlay's upper directory, and what overlayfs needs beside it.
+///
+/// The first is no formality. A setuid program of the workspace keeps its bit when it is copied
+/// up, and a guest that writes through a map changes it without losing the bit.
+const LAYERS: &str = "layers";
 const UPPER: &str = "upper";
 const WORK: &str = "work";
 
@@ -36,33 +40,38 @@ pub(super) fn prepare(plan: &Plan) -> Result<()> {
     };
     let mode = fs::fstat(hold(lower)?).map_err(failed("look at", &lower.path))?;
     let mode = Mode::from_raw_mode(mode.st_mode) & Mode::from_raw_mode(0o1777) | Mode::RWXU;
-    let directory = hold(upper)?;
-    for (name, mode) in [(UPPER, mode), (WORK, Mode::RWXU)] {
-        let path = upper.path.join(name);
-        match fs::mkdirat(&directory, name, Mode::RWXU) {
-            Err(Errno::EXIST) => continue,
-            made => made.map_err(failed("make", &path))?,
-        }
-        let made = below(&directory, name).map_err(failed("open", &path))?;
-        let owner = upper.owner.map(|owner| {
-            use rustix::process::{Gid, Uid};
-            (Uid::from_raw(owner.uid), Gid::from_raw(owner.gid))
-        });
-        if let Some((uid, gid)) = owner {
-            fs::chownat(&made, "", Some(uid), Some(gid), AtFlags::EMPTY_PATH)
-                .map_err(failed("give to its owner", &path))?;
-        }
-        // Not left to the umask.
-        fs::chmodat(&directory, name, mode, AtFlags::empty())
-            .map_err(failed("set the mode of", &path))?;
+    let layers = make(&hold(upper)?, LAYERS, Mode::RWXU, upper)?;
+    make(&layers, UPPER, mode, upper)?;
+    check_attributes(&make(&layers, WORK, Mode::RWXU, upper)?, &upper.path)
+}
+
+/// A directory of the owner's with this mode; one that is there gets the mode of a new one only
+/// where it is for the owner alone.
+fn make(above: &OwnedFd, name: &str, mode: Mode, upper: &HostDirectory) -> Result<OwnedFd> {
+    let path = upper.path.join(name);
+    let is_new = match fs::mkdirat(above, name, Mode::RWXU) {
+        Err(Errno::EXIST) => false,
+        made => made.map(|()| true).map_err(failed("make", &path))?,
+    };
+    let made = below(above, name).map_err(failed("open", &path))?;
+    if is_new && let Some(owner) = upper.owner {
+        use rustix::process::{Gid, Uid};
+        let (uid, gid) = (Uid::from_raw(owner.uid), Gid::from_raw(owner.gid));
+        fs::chownat(&made, "", Some(uid), Some(gid), AtFlags::EMPTY_PATH)
+            .map_err(failed("give to its owner", &path))?;
     }
-    check_attributes(&directory, &upper.path)
+    if is_new || mode == Mode::RWXU {
+        // By the directory that was opened; not left to the umask.
+        let name = format!("/proc/self/fd/{}", made.as_raw_fd());
+        fs::chmod(name, mode).map_err(failed("set the mode of", &path))?;
+    }
+    Ok(made)
 }
 
 /// Overlayfs goes on without extended attributes, and then fails where they are needed.
-fn check_attributes(directory: &OwnedFd, path: &Path) -> Result<()> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let work = fs::openat(directory, WORK, flags, Mode::empty());
+fn check_attributes(work: &OwnedFd, path: &Path) -> Result<()> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let work = fs::openat(work, ".", flags, Mode::empty());
     let work = work.map_err(failed("open", &path.join(WORK)))?;
     match fs::fsetxattr(work, "user.kavach", b"y", XattrFlags::empty()) {
         Ok(()) => Ok(()),
@@ -115,8 +124,12 @@ pub(super) fn layers(
             passed
         }
         (UpperPlan::Directory(directory), None) => {
-            below(hold(directory)?, UPPER).map_err(failed("open", &directory.path.join(UPPER)))?
+            let layers = below(hold(directory)?, LAYERS);
+            layers
+                .and_then(|layers| below(layers, UPPER))
+                .map_err(failed("open the upper layer in", &directory.path))?
         }
+
         _ => return Err(broken("did not pass the workspace's upper directory")),
     };
     Ok(Some(Layers {

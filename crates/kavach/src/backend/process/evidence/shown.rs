@@ -233,7 +233,7 @@ fn is_workspace(mount: &MountLine) -> bool {
     let of_super = |option| has_option(&mount.super_options, option);
     let upper = [
         ["upperdir=upper", "workdir=work"],
-        ["upperdir=disk/upper", "workdir=disk/work"],
+        ["upperdir=disk/layers/upper", "workdir=disk/layers/work"],
     ];
     mount.kind == "overlay"
         // Overlayfs goes on read-only where it cannot write.
