@@ -51,7 +51,7 @@ const EXEC: &[Example] = &[
         "set a variable, and pass a secret on without writing it down",
     ),
     example(
-        "kavach exec --read . -- less README.md",
+        "kavach exec --read /usr/share/doc -- ls /usr/share/doc",
         "use a program that needs a terminal",
     ),
     example(

@@ -9,7 +9,7 @@
 //! Names are compared without regard to ASCII case: a filesystem may do so too.
 
 use super::change::Change;
-use super::entry::EntryKind;
+use super::entry::{Entry, EntryKind};
 
 /// Names that are protected wherever they are, with all that is below them.
 const ANYWHERE: &[(&str, &[&str])] = &[
@@ -33,6 +33,34 @@ const ANYWHERE: &[(&str, &[&str])] = &[
             ".login",
             ".envrc",
             ".inputrc",
+            ".mkshrc",
+            ".logout",
+            ".autoenv",
+            ".autoenv.zsh",
+            ".bashrc.d",
+        ],
+    ),
+    (
+        "a file that a session or a service of the user starts from",
+        &[
+            ".xprofile",
+            ".xsession",
+            ".xinitrc",
+            ".forward",
+            ".procmailrc",
+            ".tmux.conf",
+            ".ssh",
+        ],
+    ),
+    (
+        "settings of a tool that runs programs by itself",
+        &[
+            ".gdbinit",
+            ".lldbinit",
+            ".yarnrc.yml",
+            ".mise.toml",
+            "mise.toml",
+            "rust-toolchain.toml",
         ],
     ),
     (GIT_CONFIG, &[".gitconfig"]),
@@ -65,12 +93,36 @@ const ANYWHERE: &[(&str, &[&str])] = &[
             ".lvimrc",
             ".dir-locals.el",
             ".dir-locals-2.el",
-            ".sublime-project",
+            ".helix",
+            ".theia",
+            ".vs",
+            ".vim",
+            ".emacs",
+            ".emacs.d",
         ],
     ),
     (
         "settings of an assistant",
-        &[".claude", ".cursor", ".codex", ".mcp.json", ".windsurf"],
+        &[
+            ".claude",
+            "CLAUDE.md",
+            "AGENTS.md",
+            ".cursor",
+            ".cursorrules",
+            ".codex",
+            ".mcp.json",
+            ".windsurf",
+            ".windsurfrules",
+            ".clinerules",
+            ".gemini",
+            "GEMINI.md",
+            "opencode.json",
+            ".opencode",
+            ".roo",
+            ".kiro",
+            ".amazonq",
+            ".continue",
+        ],
     ),
     (
         CI,
@@ -90,6 +142,14 @@ const ANYWHERE: &[(&str, &[&str])] = &[
             "azure-pipelines.yml",
             "bitbucket-pipelines.yml",
             "Jenkinsfile",
+            ".build.yml",
+            ".builds",
+            ".semaphore",
+            ".tekton",
+            ".teamcity",
+            "wercker.yml",
+            ".gitpod.yml",
+            ".replit",
         ],
     ),
 ];
@@ -106,7 +166,31 @@ const PAIRS: &[(&[u8], &[u8], &str)] = &[
     (b".hg", b"hgrc-not-shared", OTHER_VCS),
     (b".hg", b"sharedpath", OTHER_VCS),
     (b".jj", b"repo", OTHER_VCS),
+    (b".config", b"fish", SESSION),
+    (b".config", b"autostart", SESSION),
+    (b".config", b"systemd", SESSION),
+    (b".config", b"nvim", SESSION),
+    (b".config", b"git", GIT_CONFIG),
+    (b".local", b"bin", SESSION),
+    (
+        b".cargo",
+        b"config.toml",
+        "settings of a tool that runs programs by itself",
+    ),
+    (
+        b".cargo",
+        b"config",
+        "settings of a tool that runs programs by itself",
+    ),
+    (
+        b".mvn",
+        b"jvm.config",
+        "settings of a tool that runs programs by itself",
+    ),
 ];
+/// Ends of names that are protected wherever they are.
+const ENDS: &[&str] = &[".code-workspace", ".sublime-project"];
+const SESSION: &str = "a file that a session of the user starts from";
 const CI: &str = "a configuration of continuous integration";
 const OTHER_VCS: &str = "a configuration of version control, which can run programs";
 
@@ -121,6 +205,14 @@ const IN_GIT: &[(&str, &[u8])] = &[
 ];
 const GIT_CONFIG: &str = "a git configuration, which can run programs";
 const GIT_ELSEWHERE: &str = "a file that leads git to another directory";
+/// Without one of these git takes a `.git` for none, and looks for a repository further up: the
+/// directory around it may be made to look like one.
+const GIT_NEEDS: &[(&[u8], EntryKind)] = &[
+    (b"HEAD", EntryKind::File),
+    (b"refs", EntryKind::Directory),
+    (b"objects", EntryKind::Directory),
+];
+const GIT_BROKEN: &str = "what makes a directory a git repository";
 
 /// Why a change is held to be dangerous by its name alone, if it is.
 pub(super) fn protected(change: &Change) -> Option<&'static str> {
@@ -131,6 +223,15 @@ pub(super) fn protected(change: &Change) -> Option<&'static str> {
                 return Some(what);
             }
         }
+    }
+    let ends = |name: &[u8]| {
+        ENDS.iter().any(|end| {
+            let at = name.len().saturating_sub(end.len());
+            is(&name[at..], end.as_bytes())
+        })
+    };
+    if names.iter().any(|name| ends(name)) {
+        return Some("settings of an editor");
     }
     for pair in names.windows(2) {
         let known = PAIRS
@@ -144,15 +245,34 @@ pub(super) fn protected(change: &Change) -> Option<&'static str> {
 }
 
 fn git(names: &[&[u8]], change: &Change) -> Option<&'static str> {
-    let at = names.iter().position(|name| is(name, b".git"))?;
+    let Some(at) = names.iter().position(|name| is(name, b".git")) else {
+        // With `objects` and `refs` beside it, git takes the directory for a repository
+        // (git-config(1), safe.bareRepository), and runs what its `config` says.
+        let last = names.last()?;
+        return is(last, b"HEAD").then_some(GIT_BROKEN);
+    };
     let inside = &names[at + 1..];
     if inside.is_empty() {
         // A file or link of this name sends git to another directory.
         let sides = [&change.before, &change.after].into_iter().flatten();
         let mut kinds = sides.map(|entry| entry.kind);
-        return kinds
-            .any(|kind| kind != EntryKind::Directory)
-            .then_some(GIT_ELSEWHERE);
+        if kinds.any(|kind| kind != EntryKind::Directory) {
+            return Some(GIT_ELSEWHERE);
+        }
+        // Whoever may write it may put hooks and a configuration in place.
+        const OTHERS_WRITE: u32 = 0o022;
+        let writers = |side: &Option<Entry>| side.as_ref().map_or(0, |e| e.mode & OTHERS_WRITE);
+        let (before, after) = (writers(&change.before), writers(&change.after));
+        return (after & !before != 0).then_some("a git directory that others could write to");
+    }
+    if let [name] = inside
+        && let Some((_, kind)) = GIT_NEEDS.iter().find(|(known, _)| is(name, known))
+    {
+        let stays = change
+            .after
+            .as_ref()
+            .is_some_and(|entry| entry.kind == *kind);
+        return (!stays).then_some(GIT_BROKEN);
     }
     // Below modules/ and worktrees/ are git directories again, at any depth: a submodule's name
     // may hold slashes.
@@ -171,7 +291,7 @@ fn is(name: &[u8], known: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::super::change::ChangeKind;
-    use super::super::entry::{Entry, Stamp};
+    use super::super::entry::Stamp;
     use super::super::path::EntryPath;
     use super::*;
 
@@ -215,9 +335,49 @@ mod tests {
             "deep/.vscode/tasks.json",
             ".bashrc",
             ".mcp.json",
+            "HEAD",
+            "deep/repository.git/head",
+            ".git/refs",
+            ".config/systemd/user/x.service",
+            "project.code-workspace",
         ] {
             assert!(why(path, EntryKind::File).is_some(), "{path}");
         }
+    }
+
+    #[test]
+    fn a_repository_cannot_be_broken_or_opened_to_others() {
+        let side = |kind, mode| {
+            Some(Entry {
+                kind,
+                mode,
+                size: 0,
+                links: 1,
+                target: None,
+                stamp: Stamp::default(),
+            })
+        };
+        let of = |path: &str, before, after| {
+            protected(&Change {
+                path: EntryPath::new(path.as_bytes()).unwrap(),
+                kind: ChangeKind::Changed,
+                before,
+                after,
+                conflict: false,
+                unreadable: false,
+                xattrs: Vec::new(),
+            })
+        };
+        let (file, dir) = (EntryKind::File, EntryKind::Directory);
+        for (name, kind) in [("HEAD", file), ("refs", dir), ("objects", dir)] {
+            let path = format!(".git/{name}");
+            assert_eq!(of(&path, side(kind, 0o755), side(kind, 0o755)), None);
+            assert!(of(&path, side(kind, 0o755), None).is_some(), "{path}");
+            let link = side(EntryKind::Symlink, 0o777);
+            assert!(of(&path, side(kind, 0o755), link).is_some(), "{path}");
+        }
+        assert_eq!(of(".git", side(dir, 0o775), side(dir, 0o755)), None);
+        assert!(of(".git", side(dir, 0o755), side(dir, 0o777)).is_some());
     }
 
     #[test]
