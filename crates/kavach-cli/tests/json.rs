@@ -86,6 +86,20 @@ fn exec_prints_its_document_however_the_program_ends() {
 }
 
 #[test]
+fn shell_prints_the_same_document() {
+    let name = "shell_prints_the_same_document";
+    if !schemas(name) || !sandboxes(name, "basic") {
+        return;
+    }
+    let document = keeps(
+        "exec",
+        &["shell", "--json", "-c", "echo $0; exit 4", "--", "x"],
+    );
+    assert_eq!(document["stdout"], "x\n");
+    assert_eq!(document["exit_code"], 4);
+}
+
+#[test]
 fn the_verbs_that_look_print_their_documents() {
     if !schemas("the_verbs_that_look_print_their_documents") {
         return;
@@ -173,6 +187,14 @@ fn every_error_is_the_same_document_with_the_code_that_kavach_exits_with() {
             125,
         ),
         (vec!["doctor", "--json", "--x"], "KV-USAGE", 125),
+        (vec!["man", "--json", "exce"], "KV-USAGE", 125),
+        (vec!["completions", "--json", "tcsh"], "KV-USAGE", 125),
+        // One document on one stream.
+        (
+            exec(&["--workspace", "/usr", "--changes", "-", "--", "true"]),
+            "KV-USAGE",
+            125,
+        ),
         (vec!["gc", "--json", "--x"], "KV-USAGE", 125),
     ] {
         let error = &keeps("error", &args)["error"];

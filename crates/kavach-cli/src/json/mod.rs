@@ -7,6 +7,7 @@
 //! meaning raises the number.
 
 mod documents;
+mod host;
 mod parts;
 mod policy;
 #[cfg(test)]
@@ -15,9 +16,9 @@ mod workspace;
 
 use serde::Serialize;
 
-pub(crate) use self::documents::{
-    Backends, Changes, Check, CheckStatus, Completions, Doctor, Exec, Failure, Gc, Man, Page,
-    Score, ScoreHere, Scored, Tried,
+pub(crate) use self::documents::{Changes, Completions, Exec, Failure, Man, Page};
+pub(crate) use self::host::{
+    Backends, Check, CheckStatus, Doctor, Gc, Score, ScoreHere, Scored, Tried,
 };
 pub(crate) use self::parts::{BackendRow, BackendStatus, Leftover, Problem, Row};
 pub(crate) use self::policy::{PolicyCheck, PolicyDiff, PolicyExplain, Relation};

@@ -9,7 +9,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::{documents as doc, policy};
+use super::{documents as doc, host, policy};
 
 #[path = "../../tests/common/skip.rs"]
 mod skip;
@@ -129,19 +129,19 @@ fn of<T: JsonSchema>() -> Schema {
 /// Every document, under the name of its file.
 fn all() -> Vec<(&'static str, Schema)> {
     vec![
-        ("backends", of::<doc::Backends>()),
+        ("backends", of::<host::Backends>()),
         ("changes", of::<doc::Changes>()),
         ("completions", of::<doc::Completions>()),
-        ("doctor", of::<doc::Doctor>()),
+        ("doctor", of::<host::Doctor>()),
         ("error", of::<doc::Failure>()),
         ("exec", of::<doc::Exec<'_>>()),
-        ("gc", of::<doc::Gc>()),
+        ("gc", of::<host::Gc>()),
         ("man", of::<doc::Man>()),
         ("policy-check", of::<policy::PolicyCheck<'_>>()),
         ("policy-diff", of::<policy::PolicyDiff<'_>>()),
         ("policy-explain", of::<policy::PolicyExplain<'_>>()),
-        ("score", of::<doc::Score>()),
-        ("score-here", of::<doc::ScoreHere<'_>>()),
+        ("score", of::<host::Score>()),
+        ("score-here", of::<host::ScoreHere<'_>>()),
     ]
 }
 
