@@ -7,6 +7,7 @@ use std::os::unix::net::UnixListener;
 
 use kavach::Control;
 
+use crate::doors::lacks;
 use crate::harness::{Setting, Suite, Who, program};
 use crate::project::Project;
 use crate::world::{ISOLATING, World, act, config, refusal};
@@ -42,7 +43,9 @@ pub(crate) fn add(suite: &mut Suite) {
     suite.subject("write_through_attacks");
     for way in SETUID {
         let control = move |s: Setting| setuid(s, way, "EFFECT");
-        suite.each(&format!("control_setuid_by_{way}"), &["noop"], control);
+        let missing = move |_: Who| lacks("setuid", &[way, "4755", "/tmp"]);
+        let name = format!("control_setuid_by_{way}");
+        suite.each_needing(&name, &["noop"], missing, control);
         suite.each(&format!("setuid_by_{way}"), &ISOLATING, move |s| {
             let refused = if *way == "openat2" {
                 "errno ENOSYS"
@@ -88,10 +91,11 @@ pub(crate) fn add(suite: &mut Suite) {
     });
     suite.each("a_link_in_place_of_the_directory_above", &ISOLATING, race);
     suite.each(
-        "an_old_setuid_bit_goes_with_the_first_write",
-        &ISOLATING,
-        old_bit,
+        "control_a_setuid_program_is_changed_and_keeps_its_bit",
+        &["noop"],
+        old_program_control,
     );
+    suite.each("no_setuid_program_is_within_reach", &ISOLATING, old_program);
     suite.subject_for("write_through_attacks", &[Who::Root]);
     for act in ["make_char", "make_block"] {
         let control = move |s: Setting| made(s, act, "EFFECT");
@@ -207,7 +211,7 @@ fn owner(s: Setting) {
 fn mounts(s: Setting) {
     let project = Project::new();
     project.on_the_host(
-        "mount -t tmpfs -o suid,dev tmpfs sub/deep; mknod sub/deep/null c 1 3; \
+        "mkdir other; mount --bind other sub/deep; mknod sub/deep/null c 1 3; \
          chmod 666 sub/deep/null; mkdir -m 777 sub/deep/dir",
     );
     let world = world(s, &project);
@@ -366,12 +370,33 @@ fn race(s: Setting) {
     assert!(error.to_string().contains("symbolic link"), "{error}");
 }
 
-/// A setuid program that was there before loses its bit when the guest changes it.
-fn old_bit(s: Setting) {
+/// A write takes the bit away, but a write through a shared map does not: the guest would choose
+/// what a program of the directory's owner does.
+fn old_program(s: Setting) {
     let project = Project::new();
-    project.on_the_host("cp /bin/true old; chmod 4755 old");
-    let script = format!("cd {}; echo x >> old; stat -c %a old", project.0.display());
-    assert_eq!(world(s, &project).sh(&script), "755");
+    project.on_the_host("cp /bin/true sub/deep/old; chmod 4755 sub/deep/old");
+    let old = project.name("sub/deep/old");
+    let config = || config(s.policy).write_through(&project.0);
+    let error = refusal(config());
+    assert_eq!(error.code(), "KV-INVALID-CONFIG");
+    assert!(error.to_string().contains(&old), "{error}");
+    project.on_the_host("chmod a-s sub/deep/old");
+    assert_eq!(
+        World::new(config()).said(act("shared", &["change_mapped", &old])),
+        "EFFECT"
+    );
+}
+
+fn old_program_control(_: Setting) {
+    let project = Project::new();
+    project.on_the_host("cp /bin/true sub/deep/old; chmod 4755 sub/deep/old");
+    let old = project.name("sub/deep/old");
+    let world = World::of("noop");
+    assert_eq!(
+        world.said(act("shared", &["change_mapped", &old])),
+        "EFFECT"
+    );
+    assert_eq!(world.sh(&format!("stat -c %a {old}")), "4755");
 }
 
 fn device(s: Setting, expected: &str) {

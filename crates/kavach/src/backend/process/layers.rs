@@ -7,6 +7,8 @@ use std::path::Path;
 use rustix::fs::{self, AtFlags, FileType, Mode, OFlags, ResolveFlags, XattrFlags};
 use rustix::io::Errno;
 
+use super::instance::blocking;
+use super::privileged;
 use crate::agent::Rehearsal;
 use crate::error::{KavachError, Result};
 use crate::host::directories::{id, open};
@@ -33,8 +35,13 @@ fn failed(op: &str, path: &Path) -> impl FnOnce(Errno) -> KavachError {
     }
 }
 
-/// Makes what the overlay needs in an upper directory on the host, before anything is started.
-pub(super) fn prepare(plan: &Plan) -> Result<()> {
+/// What is to be done on the host before anything is started: looking through what guests may
+/// write to, and making what an overlay needs in an upper directory.
+pub(super) async fn prepare(plan: &Plan) -> Result<()> {
+    for directory in plan.write_through() {
+        let (root, path) = (hold(directory)?, directory.path.clone());
+        blocking(move || privileged::check_none(&root, &path)).await??;
+    }
     let Some((lower, UpperPlan::Directory(upper))) = plan.workspace() else {
         return Ok(());
     };

@@ -10,6 +10,7 @@ mod guest;
 mod ids;
 mod instance;
 mod layers;
+mod privileged;
 mod setup;
 mod sources;
 mod watch;
@@ -53,7 +54,7 @@ impl ProcessDriver {
             Mapping::Range { count } => Some(ids::claim(count, &self.uid_map)?),
             Mapping::SelfSingle { .. } | Mapping::None => None,
         };
-        layers::prepare(plan)?;
+        layers::prepare(plan).await?;
         let setup = setup::encode(plan, range.as_ref())?;
         let range_lock: Option<&OwnedFd> = range.as_ref().and_then(ids::IdRange::lock);
         let kept: Vec<_> = range_lock.map(AsFd::as_fd).into_iter().collect();
