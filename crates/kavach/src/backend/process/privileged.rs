@@ -34,26 +34,27 @@ fn check_at_most(root: &OwnedFd, path: &Path, most: usize) -> Result<()> {
         ))
     };
     let mut open = vec![PathBuf::from(".")];
-    let mut seen = 0;
+    let mut left = most;
     while let Some(below) = open.pop() {
         let failed = |e: Errno| KavachError::HostIo {
             op: "look for setuid programs in".into(),
             path: path.join(&below),
             source: e.into(),
         };
-        let entries = match list(root, &below) {
-            // Not the guest's either, or gone meanwhile.
-            Err(Errno::ACCESS | Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => continue,
-            entries => entries.map_err(failed)?,
-        };
-        for (name, is_directory, mode) in entries {
-            seen += 1;
-            if seen > most {
+        let entries = match list(root, &below, &mut left) {
+            Err(Errno::OVERFLOW) => {
                 return refused(
                     format!("{path:?} holds more than {most} entries, too many to look through"),
                     "name a smaller directory below it, or give a workspace",
                 );
             }
+            // Gone meanwhile.
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => continue,
+            // Closed to the guest as well, unless it is the guest's to open.
+            Err(Errno::ACCESS) if !is_callers(root, &below) => continue,
+            entries => entries.map_err(failed)?,
+        };
+        for (name, is_directory, mode) in entries {
             let entry = below.join(std::ffi::OsString::from_vec(name.into_bytes()));
             if is_directory {
                 open.push(entry);
@@ -69,13 +70,27 @@ fn check_at_most(root: &OwnedFd, path: &Path, most: usize) -> Result<()> {
     Ok(())
 }
 
+/// Whether a directory belongs to the caller, whose id an ordinary user's guest has.
+fn is_callers(root: &OwnedFd, below: &Path) -> bool {
+    let stat = fs::statat(
+        root,
+        below.as_os_str().as_bytes(),
+        AtFlags::SYMLINK_NOFOLLOW,
+    );
+    stat.is_ok_and(|stat| stat.st_uid == rustix::process::geteuid().as_raw())
+}
+
 /// Setuid, or setgid of what the group may execute: without that the bit means a lock.
 const fn gives_rights(mode: u32) -> bool {
     mode & 0o4000 != 0 || mode & 0o2010 == 0o2010
 }
 
-/// The directories and regular files of a directory.
-fn list(root: impl AsFd, below: &Path) -> rustix::io::Result<Vec<(CString, bool, u32)>> {
+/// An entry: its name, whether it is a directory, and the mode of a file.
+type Entry = (CString, bool, u32);
+
+/// The directories and regular files of a directory; EOVERFLOW where more entries than are `left`
+/// are in it.
+fn list(root: impl AsFd, below: &Path, left: &mut usize) -> rustix::io::Result<Vec<Entry>> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let within = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
     let directory = fs::openat2(
@@ -92,6 +107,7 @@ fn list(root: impl AsFd, below: &Path) -> rustix::io::Result<Vec<(CString, bool,
         if [c".", c".."].contains(&name) {
             continue;
         }
+        *left = left.checked_sub(1).ok_or(Errno::OVERFLOW)?;
         // A type that is not told costs a look.
         match entry.file_type() {
             FileType::Directory => out.push((name.to_owned(), true, 0)),
