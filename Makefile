@@ -1,5 +1,5 @@
 # The project's commands. Each is a script that can be run by itself.
-.PHONY: demo setup check test test-v2 bench bench-quick leaks package
+.PHONY: demo setup install check test test-v2 bench bench-quick leaks package
 
 # The main job, with no external part: builds kavach and runs a program in it.
 demo:
@@ -9,6 +9,12 @@ demo:
 # Installs what a fresh Debian 12 machine lacks for the tests.
 setup:
 	@scripts/setup.sh test
+
+# The command with its manual pages and completion scripts (make install
+# PREFIX=$HOME/.local for yourself; DESTDIR for packages).
+PREFIX ?= /usr/local
+install:
+	@scripts/install.sh --prefix "$(PREFIX)"
 
 # Format, lints, documentation, every feature, dependency licences.
 check:

@@ -74,6 +74,11 @@ pub(crate) fn note(how: OutputArgs, text: &str) {
     on_stderr("kavach:", "33", text);
 }
 
+/// Something that was asked for and not done: said also to those who asked for quiet.
+pub(crate) fn warning(text: &str) {
+    on_stderr("kavach:", "33", text);
+}
+
 /// What `kavach` alone says; the exit code. A script that lost its arguments must not think that
 /// something was run.
 pub(crate) fn greeting() -> u8 {

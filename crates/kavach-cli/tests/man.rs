@@ -5,6 +5,7 @@ mod common;
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 use common::{Dir, json, missing_program, run, run_with_input, skip, text};
@@ -126,6 +127,47 @@ fn one_page_is_printed_by_its_verb() {
     let document = json(&run(["man", "exec", "--json"]));
     let printed = text(&run(["man", "exec"]).stdout);
     assert_eq!(document["pages"][0]["text"].as_str().unwrap(), printed);
+}
+
+#[test]
+fn the_install_script_puts_command_pages_and_completions_where_they_are_found() {
+    let name = "the_install_script_puts_command_pages_and_completions_where_they_are_found";
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../../scripts/install.sh");
+    if !Path::new(script).exists() {
+        skip(name, "scripts/install.sh is not in the package");
+        return;
+    }
+    let dir = Dir::new("install");
+    let done = Command::new(script)
+        .args([
+            "--prefix",
+            "/opt/kavach",
+            "--binary",
+            env!("CARGO_BIN_EXE_kavach"),
+        ])
+        .env("DESTDIR", &dir.0)
+        .output()
+        .unwrap();
+    assert!(done.status.success(), "{done:?}");
+    let said = text(&done.stdout);
+    for path in [
+        "bin/kavach",
+        "share/man/man1/kavach-exec.1",
+        "share/bash-completion/completions/kavach",
+        "share/zsh/site-functions/_kavach",
+        "share/fish/vendor_completions.d/kavach.fish",
+    ] {
+        let installed = dir.0.join("opt/kavach").join(path);
+        assert!(installed.is_file(), "{path}");
+        assert!(
+            said.lines().any(|line| Path::new(line) == installed),
+            "{said}"
+        );
+    }
+    let version = Command::new(dir.0.join("opt/kavach/bin/kavach"))
+        .arg("--version")
+        .output();
+    assert!(version.unwrap().status.success());
 }
 
 #[test]

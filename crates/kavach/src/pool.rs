@@ -5,7 +5,7 @@
 //! claimed ones work, and looks at each before it hands it out.
 
 use std::collections::VecDeque;
-use std::ops::{Deref, DerefMut};
+use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -284,7 +284,9 @@ async fn fill_up(shared: &Shared) -> bool {
     true
 }
 
-/// A claimed sandbox: used as a [`Sandbox`], destroyed on the pool's thread when dropped.
+/// A claimed sandbox: used as a [`Sandbox`], destroyed on the pool's thread when dropped. It cannot
+/// be had as `&mut`: two tenants' could be swapped. Its state is changed through
+/// [`Sandbox::handle`].
 #[derive(Debug)]
 pub struct Claimed {
     /// `None` once it was given away.
@@ -349,12 +351,6 @@ impl Deref for Claimed {
 
     fn deref(&self) -> &Sandbox {
         self.sandbox.as_ref().expect(HELD)
-    }
-}
-
-impl DerefMut for Claimed {
-    fn deref_mut(&mut self) -> &mut Sandbox {
-        self.sandbox.as_mut().expect(HELD)
     }
 }
 

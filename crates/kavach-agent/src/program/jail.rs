@@ -69,6 +69,7 @@ fn build(channel: &Channel, frame: &Frame) -> Result<core::convert::Infallible, 
         return finish(channel, &setup);
     }
     die_with_parent()?;
+    first_to_go();
     let (wait, go) = sys::pipe().at(Step::Clone)?;
     let pid = sys::fork(namespaces | CLONE_PARENT).at(Step::Clone)?;
     if pid != 0 {
@@ -190,6 +191,14 @@ fn rehearse(channel: &Channel, guest: &Guest<'_>) -> Result<(), Failed> {
     }
     drop(release);
     sys::wait_any(true).at(Step::Rehearse).map(drop)
+}
+
+/// Where memory ends above the sandbox's own limit, or without one, the kernel takes a process of
+/// the sandbox before any of the host's, the one that started it included. No control: a guest may
+/// lower its own score again, and a host without /proc sets none.
+fn first_to_go() {
+    let _ = sys::open(AT_FDCWD, c"/proc/self/oom_score_adj", sys::O_WRONLY)
+        .and_then(|score| sys::write(score.0, b"1000"));
 }
 
 fn announce(channel: &Channel, pid: u32) -> Result<(), Failed> {

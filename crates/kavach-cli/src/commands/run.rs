@@ -144,6 +144,9 @@ pub(crate) async fn run(
         }
     };
 
+    // On the program's terminal it would stand among what the program wrote.
+    let progress = (wish.is_some() && terminal.is_none())
+        .then(|| Progress::start(how, "going through the workspace's changes"));
     let workspace = match wish {
         Some(wish) => tokio::select! {
             biased;
@@ -156,6 +159,7 @@ pub(crate) async fn run(
         },
         None => Ok(None),
     };
+    drop(progress);
     // What the program left in the background ends here; it may hold the streams open.
     if let Some(signal) = end(&mut sandbox, &mut signals).await? {
         return Ok(Outcome::Interrupted(signal));

@@ -123,18 +123,15 @@ impl Wish {
         let Some(applied) = &outcome.applied else {
             if !outcome.changes.is_empty() {
                 match self.apply {
-                    Some(_) => output::note(
-                        self.how,
-                        &format!(
-                            "not applied: {summary}: the program {end}; --apply=always applies all \
+                    Some(_) => output::warning(&format!(
+                        "not applied: {summary}: the program {end}; --apply=always applies all \
                          the same"
-                        ),
-                    ),
+                    )),
                     None if io::stderr().is_terminal() => output::note(
                         self.how,
                         &format!(
-                            "the workspace's changes are not applied: {summary}; --apply writes them \
-                         back"
+                            "the workspace's changes are not applied: {summary}; --apply writes \
+                             them back"
                         ),
                     ),
                     None => {}
@@ -142,26 +139,19 @@ impl Wish {
             }
             return Ok(());
         };
-        // What was refused is an error: kavach exits with 125, also where it is to be quiet.
         for refused in applied.refused.iter().take(NAMED) {
-            output::note(OutputArgs::default(), &format!("not applied: {refused}"));
+            output::warning(&format!("not applied: {refused}"));
         }
         let more = applied.refused.len().saturating_sub(NAMED);
         if more > 0 {
-            output::note(
-                self.how,
-                &format!("not applied: {more} more (--changes lists all)"),
-            );
+            output::warning(&format!("not applied: {more} more (--changes lists all)"));
         }
         if !applied.refused.is_empty() {
-            output::note(
-                self.how,
-                &format!(
-                    "applied {} of {} changes",
-                    applied.applied.len(),
-                    outcome.changes.len()
-                ),
-            );
+            output::warning(&format!(
+                "applied {} of {} changes",
+                applied.applied.len(),
+                outcome.changes.len()
+            ));
         } else if io::stderr().is_terminal() {
             output::note(self.how, &format!("applied: {summary}"));
         }

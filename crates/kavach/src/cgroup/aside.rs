@@ -28,14 +28,13 @@ pub(super) fn step_aside(
     layout: &Layout,
     pid: u32,
 ) -> Result<Option<PathBuf>, CgroupError> {
-    let own = layout.v2.as_ref().and_then(|mount| mount.own.as_deref());
-    let Some(own) = own.filter(|own| hinders(io, layout, own)) else {
+    let Some(own) = layout.v2.as_ref().and_then(|mount| mount.own.as_deref()) else {
         return Ok(None);
     };
     let alone = io
         .read(&own.join("cgroup.procs"))
         .is_ok_and(|procs| procs.trim() == pid.to_string());
-    if !alone {
+    if !alone || !hinders(io, layout, own) {
         return Ok(None);
     }
     let leaf = own.join(LEAF);

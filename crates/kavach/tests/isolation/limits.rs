@@ -17,6 +17,8 @@ use crate::world::{ISOLATING, World, act, eventually, marked};
 const STRICT: [&str; 1] = ["strict"];
 const CONTROL: [&str; 1] = ["noop"];
 const MINIMAL: [&str; 1] = ["minimal"];
+/// What the kernel adds to the memory of a process before it chooses whom to kill.
+const SCORE: &str = "cat /proc/self/oom_score_adj";
 
 pub(crate) fn add(suite: &mut Suite) {
     suite.subject_for("limits", Who::ALL);
@@ -69,6 +71,14 @@ pub(crate) fn add(suite: &mut Suite) {
     suite.each("cpu_time_past_its_limit", &ISOLATING, cpu_time);
     suite.each("the_report_names_each_limits_state", &STRICT, states);
     suite.each("pause_is_real_or_refused", &STRICT, pause);
+    suite.each("out_of_memory_takes_guests_first", &ISOLATING, |s| {
+        assert_eq!(World::of(s.policy).said(SCORE), "1000");
+    });
+    suite.each("control_the_hosts_own_score", &CONTROL, |s| {
+        let own = std::fs::read_to_string("/proc/self/oom_score_adj").unwrap();
+        assert_eq!(World::of(s.policy).said(SCORE), own.trim());
+        assert_ne!(own.trim(), "1000");
+    });
 
     // Under a host view the files of the groups are in sight.
     suite.subject_for("limits", &[Who::Root, Who::Delegated]);
