@@ -431,6 +431,8 @@ fn on_disk(s: Setting) {
     assert_eq!((layers.mode() & 0o7777, layers.uid()), (0o700, owner));
     assert_eq!(fs::metadata(&made).unwrap().uid(), owner);
     let world = World::new(config());
+    let error = refusal(config());
+    assert!(error.to_string().contains("in use by another"), "{error}");
     assert_eq!(
         world.sh("cat file sub/n; ls sub; stat -c %a ."),
         "two\none\nn\n700"
