@@ -7,7 +7,9 @@ mod isolation;
 mod landlock;
 mod limits;
 mod rootfs;
+mod scratch;
 mod settle;
+mod shared;
 #[cfg(test)]
 #[cfg(feature = "process")]
 mod tests;
@@ -19,10 +21,11 @@ pub use etc::is_public_etc;
 pub(crate) use etc::public_etc_names;
 pub use explain::{ExplainedControl, Explanation, Obstacle, explain};
 pub use landlock::access;
+pub use shared::{HostDirectory, HostIds, UpperPlan};
 pub use types::{
-    FilterOptions, FilterPlan, HostDirectory, HostIds, Identity, LandlockPlan, LandlockRule,
-    LimitMechanism, LimitsPlan, Mapping, MountStep, NamespacePlan, Owner, Plan, PlannedControl,
-    PlannedLimit, Resource, Rlimit, UpperPlan, ViewPlan,
+    FilterOptions, FilterPlan, Identity, LandlockPlan, LandlockRule, LimitMechanism, LimitsPlan,
+    Mapping, MountStep, NamespacePlan, Owner, Plan, PlannedControl, PlannedLimit, Resource, Rlimit,
+    ViewPlan,
 };
 pub use view::SYSTEM_PATHS;
 

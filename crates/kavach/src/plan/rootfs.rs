@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use super::view::OwnPlaces;
+use super::scratch::OwnPlaces;
 use super::{Identity, MountStep, Owner, etc, workspace};
 use crate::config::{Spec, Workspace};
 use crate::error::{KavachError, Result};

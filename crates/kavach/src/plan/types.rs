@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
+use super::{HostDirectory, UpperPlan};
 use crate::backend::Backend;
 use crate::control::{Control, ControlState, Requirement};
 use crate::enforcement::EnforcementRow;
@@ -268,45 +269,6 @@ pub enum MountStep {
     },
 }
 
-/// A directory of the host that is shown under the guest's own rights.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[non_exhaustive]
-pub struct HostDirectory {
-    /// Its path, without symbolic links.
-    pub path: PathBuf,
-    /// Which directory must be there.
-    pub id: FileId,
-    /// The ids on the host that show as the guest's own: an idmapped mount (`mount_setattr(2)`).
-    /// `None` where the guest has the caller's id.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub owner: Option<HostIds>,
-}
-
-/// A user and a group of the host.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct HostIds {
-    /// The user.
-    pub uid: u32,
-    /// The group.
-    pub gid: u32,
-}
-
-/// Where the writes to a workspace go.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum UpperPlan {
-    /// To a tmpfs that nothing inside can reach otherwise.
-    Tmpfs {
-        /// Most bytes.
-        size_bytes: u64,
-        /// Most inodes.
-        inodes: u64,
-    },
-    /// To `upper` in this directory, which the starter makes.
-    Directory(HostDirectory),
-}
-
 /// Contents of files are text: a list of numbers would be of no use to a reader.
 fn as_text<S: serde::Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&String::from_utf8_lossy(bytes))
@@ -474,23 +436,6 @@ impl Plan {
         self.controls
             .iter()
             .find(|planned| planned.control == control)
-    }
-
-    /// The workspace's step of the view, if there is one.
-    #[must_use]
-    pub fn workspace(&self) -> Option<(&HostDirectory, &UpperPlan)> {
-        self.view.mounts.iter().find_map(|step| match step {
-            MountStep::Workspace { lower, upper } => Some((lower, upper)),
-            _ => None,
-        })
-    }
-
-    /// The host directories that the guest writes to.
-    pub fn write_through(&self) -> impl Iterator<Item = &HostDirectory> {
-        self.view.mounts.iter().filter_map(|step| match step {
-            MountStep::WriteThrough { directory } => Some(directory),
-            _ => None,
-        })
     }
 
     /// Whether the guest would be the host's root, without a user namespace in between.

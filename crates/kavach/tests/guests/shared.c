@@ -45,6 +45,16 @@ ACT(temporary_setuid) {
     outcome(fd);
 }
 
+/* A program changed without a write(2). */
+ACT(change_mapped) {
+    NEED(1);
+    int fd = open(argv[0], O_RDWR);
+    char *map = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (map == MAP_FAILED) { refused(errno); return; }
+    map[1000] ^= 1;
+    outcome(msync(map, 4096, MS_SYNC));
+}
+
 /* A file of the host by its handle, around every path. */
 ACT(by_handle) {
     NEED(1);
@@ -61,7 +71,7 @@ int main(int argc, char **argv) {
 #define A(name) {#name, name}
     static const struct act acts[] = {
         A(hard_link), A(hard_link_fd), A(move), A(bind_socket), A(make_socket), A(make_pipe), A(make_char),
-        A(make_block), A(make_whiteout), A(use_device), A(temporary_setuid), A(by_handle), A(own_mark), {NULL, NULL},
+        A(make_block), A(make_whiteout), A(use_device), A(temporary_setuid), A(change_mapped), A(by_handle), A(own_mark), {NULL, NULL},
     };
     return dispatch(acts, argc, argv);
 }

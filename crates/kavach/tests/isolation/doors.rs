@@ -231,7 +231,7 @@ fn closed(name: &str) -> Option<String> {
 }
 
 /// Asks the host's kernel itself, without kavach.
-fn lacks(guest: &str, args: &[&str]) -> Option<String> {
+pub(crate) fn lacks(guest: &str, args: &[&str]) -> Option<String> {
     let out = HostCommand::new(crate::world::guest(guest))
         .args(args)
         .output()

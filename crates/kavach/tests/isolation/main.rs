@@ -25,7 +25,10 @@ mod streams;
 mod terminals;
 mod view;
 mod workspace;
+mod workspace_attacks;
+mod workspace_refused;
 mod write_through;
+mod write_through_attacks;
 
 use std::process::ExitCode;
 
@@ -54,7 +57,10 @@ fn main() -> ExitCode {
     limits::add(&mut suite);
     refused::add(&mut suite);
     workspace::add(&mut suite);
+    workspace_attacks::add(&mut suite);
+    workspace_refused::add(&mut suite);
     write_through::add(&mut suite);
+    write_through_attacks::add(&mut suite);
     rootfs::add(&mut suite);
     ready::add(&mut suite);
     suite.main(&GUESTS)

@@ -1,9 +1,7 @@
-//! A workspace: programs work in it as they do anywhere, the host's directory stays as it is, and
-//! nothing inside reaches what it is made of.
+//! A workspace: programs work in it as they do anywhere, and the host's directory stays as it is.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::os::unix::net::UnixListener;
 
 use kavach::config::{SandboxConfigBuilder, Upper};
 use kavach::workspace::ApplyOptions;
@@ -13,7 +11,7 @@ use kavach::{
 
 use crate::harness::{Setting, Suite, Who, program};
 use crate::project::{Kept, Project};
-use crate::world::{ISOLATING, World, act, config, refusal};
+use crate::world::{ISOLATING, World, config, refusal};
 
 pub(crate) fn add(suite: &mut Suite) {
     for kept in Kept::BOTH {
@@ -60,89 +58,6 @@ pub(crate) fn add(suite: &mut Suite) {
     each("below_a_read_path", &ISOLATING, below_read);
     let disk = |_: Who| Kept::Disk.lacks();
     suite.each_needing("an_upper_directory_stays", &ISOLATING, disk, on_disk);
-
-    for kept in Kept::BOTH {
-        let subject = match kept {
-            Kept::Memory => "workspace_memory_attacks",
-            Kept::Disk => "workspace_disk_attacks",
-        };
-        let lacks = move |_: Who| kept.lacks();
-        suite.subject(subject);
-        suite.each_needing(
-            "what_it_is_made_of_is_in_no_path",
-            &ISOLATING,
-            lacks,
-            move |s| {
-                layers(s, kept);
-            },
-        );
-        suite.each_needing("no_handle_opens_a_file", &ISOLATING, lacks, move |s| {
-            handle(s, kept, "errno EPERM");
-        });
-        suite.each_needing(
-            "its_own_marks_cannot_be_forged",
-            &ISOLATING,
-            lacks,
-            move |s| {
-                marks(s, kept);
-            },
-        );
-        suite.subject_for(subject, &[Who::Root]);
-        suite.each_needing("no_device_below_is_used", &ISOLATING, lacks, move |s| {
-            device(s, kept, "errno EACCES");
-        });
-        suite.each_needing("files_of_others_stay_closed", &ISOLATING, lacks, move |s| {
-            others(s, kept);
-        });
-    }
-    suite.subject("workspace_attacks");
-    suite.each("control_a_handle_opens_a_file", &["noop"], |s| {
-        let expected = if s.who.is_root() {
-            "EFFECT"
-        } else {
-            "errno EPERM"
-        };
-        handle(s, Kept::Memory, expected);
-    });
-    suite.each("control_a_socket_is_connected_to", &["noop"], |s| {
-        socket(s, "taken");
-    });
-    suite.each_needing("no_socket_below_is_connected_to", &["basic"], memory, |s| {
-        socket(s, "ConnectionRefusedError");
-    });
-    suite.each_needing("no_socket_is_made_at_all", &["strict"], memory, |s| {
-        socket(s, "PermissionError");
-    });
-    suite.subject_for("workspace_attacks", &[Who::Root]);
-    suite.each("control_a_device_below_is_used", &["noop"], |s| {
-        device(s, Kept::Memory, "EFFECT");
-    });
-
-    suite.subject("workspace_refused");
-    suite.each("what_is_no_plain_directory", &ISOLATING, wrong);
-    suite.each("what_lies_in_one_another", &ISOLATING, nested);
-    suite.each(
-        "an_upper_directory_without_a_filter",
-        &["basic"],
-        unfiltered,
-    );
-    suite.each("under_noop", &["noop"], |s| {
-        let project = Project::new();
-        let error = refusal(project.config(s.policy, Kept::Memory));
-        assert_eq!(error.code(), "KV-UNSUPPORTED");
-    });
-    let old = |_: Who| {
-        let new = Kept::Memory.lacks().is_none();
-        new.then(|| "only before Linux 6.6: this tmpfs keeps user attributes".to_owned())
-    };
-    suite.each_needing("memory_where_tmpfs_keeps_no_marks", &["basic"], old, |s| {
-        let project = Project::new();
-        let error = refusal(project.config(s.policy, Kept::Memory));
-        assert_eq!(error.code(), "KV-CONTROL-UNAVAILABLE");
-        assert!(error.to_string().contains("Linux 6.6"), "{error}");
-    });
-    suite.subject_for("workspace_refused", &[Who::Root]);
-    suite.each_needing("what_has_mounts_below", &ISOLATING, disk, mounts);
 }
 
 /// A trial of a workspace whose changes are kept here.
@@ -163,7 +78,7 @@ fn in_both(
 }
 
 /// Runs a script inside, and checks that the host's directory is as it was.
-fn untouched(s: Setting, kept: Kept, project: &Project, script: &str) -> String {
+pub(crate) fn untouched(s: Setting, kept: Kept, project: &Project, script: &str) -> String {
     let before = project.state();
     let world = project.workspace(s.policy, kept);
     let said = world.sh(&format!("set -e; {script}"));
@@ -431,6 +346,8 @@ fn on_disk(s: Setting) {
     assert_eq!((layers.mode() & 0o7777, layers.uid()), (0o700, owner));
     assert_eq!(fs::metadata(&made).unwrap().uid(), owner);
     let world = World::new(config());
+    let error = refusal(config());
+    assert!(error.to_string().contains("in use by another"), "{error}");
     assert_eq!(
         world.sh("cat file sub/n; ls sub; stat -c %a ."),
         "two\none\nn\n700"
@@ -553,191 +470,4 @@ fn report(s: Setting, kept: Kept) {
     assert!(disk.evidence.contains(&seen), "{}", disk.evidence);
     let plain = World::of(s.policy);
     assert_eq!(world.sandbox.strength(), plain.sandbox.strength());
-}
-
-/// A file that the guest makes is in the upper directory under the same name: on the host it can
-/// be found there (`an_upper_directory_stays`), inside it has one place.
-fn layers(s: Setting, kept: Kept) {
-    let project = Project::new();
-    let world = project.workspace(s.policy, kept);
-    let here = world.sh("echo x > findme-upper; pwd");
-    let found = world.sh("find / -name findme-upper 2>/dev/null || true");
-    assert_eq!(found, format!("{here}/findme-upper"));
-    let doors = "for d in /proc/1/root /proc/1/cwd /proc/1/fd /proc/self/root/.. /lower /upper \
-                 /work /disk; do ls $d/upper $d/lower $d/work; done 2>/dev/null | wc -l";
-    assert_eq!(world.sh(doors), "0");
-    assert_eq!(world.sh("grep -c ' overlay ' /proc/self/mountinfo"), "1");
-    let options = world.sh("sed -n 's/.* - overlay [^ ]* //p' /proc/self/mountinfo");
-    assert!(!options.contains(&here), "no path of the host: {options}");
-}
-
-fn handle(s: Setting, kept: Kept, expected: &str) {
-    let project = Project::new();
-    let path = project.name("file");
-    let world = match s.policy {
-        "noop" => World::of(s.policy),
-        policy => project.workspace(policy, kept),
-    };
-    assert_eq!(world.said(act("shared", &["by_handle", &path])), expected);
-}
-
-/// The interpreter says which error it met.
-fn socket(s: Setting, expected: &str) {
-    let project = Project::new();
-    let path = project.path("socket");
-    let listener = UnixListener::bind(&path).unwrap();
-    project.on_the_host("chmod 777 socket");
-    let script = format!(
-        "import socket
-try:
-    socket.socket(socket.AF_UNIX).connect({:?}); print('taken')
-except OSError as e:
-    print(type(e).__name__)",
-        path.display()
-    );
-    // Without the suite's read path: with one, `basic` makes no such sockets either.
-    let world = match s.policy {
-        "noop" => World::of(s.policy),
-        policy => World::new(
-            SandboxConfig::builder()
-                .policy(SandboxPolicy::from_preset(policy).unwrap())
-                .workspace(Workspace::new(&project.0)),
-        ),
-    };
-    let said = world.said(Command::new("/usr/bin/python3").args(["-c", &script]));
-    assert_eq!(said, expected);
-    listener.set_nonblocking(true).unwrap();
-    assert_eq!(listener.accept().is_ok(), expected == "taken");
-}
-
-fn device(s: Setting, kept: Kept, expected: &str) {
-    let project = Project::new();
-    project.on_the_host("mknod null c 1 3; chmod 666 null");
-    let world = match s.policy {
-        "noop" => World::of(s.policy),
-        policy => project.workspace(policy, kept),
-    };
-    let said = world.said(act("shared", &["use_device", &project.name("null")]));
-    assert_eq!(said, expected);
-}
-
-/// Root's kavach gives the guest the rights of the directory's owner, and of nobody else.
-fn others(s: Setting, kept: Kept) {
-    let project = Project::new();
-    project.on_the_host(
-        "chown -R 4242:4242 .; echo secret > closed; echo secret > grouped; \
-         chown 4243:4243 closed; chmod 600 closed; chown 4243:4242 grouped; chmod 640 grouped",
-    );
-    let script = "cat closed 2>&1 | grep -c 'Permission denied'; cat grouped; \
-                  (echo x >> grouped) 2>/dev/null || echo kept; rm -f closed; ls";
-    assert_eq!(
-        untouched(s, kept, &project, script),
-        "1\nsecret\nkept\nfile\ngrouped\nsub"
-    );
-}
-
-/// A directory that claims to hide what is below it, a file that claims to be a deletion: both
-/// are plain entries of the guest's own, or refused.
-fn marks(s: Setting, kept: Kept) {
-    let project = Project::new();
-    let world = project.workspace(s.policy, kept);
-    let marked = world.run(act("shared", &["own_mark", &project.name("sub")]));
-    assert!(marked.success());
-    assert_eq!(world.sh("cat sub/deep/file"), "deep below");
-    let made = world.said(act("shared", &["make_whiteout", &project.name("gone")]));
-    assert_eq!(made, "errno EPERM");
-}
-
-fn wrong(s: Setting) {
-    let project = Project::new();
-    project.on_the_host("ln -s sub link; mkfifo pipe");
-    let cases = [
-        ("link", "KV-INVALID-CONFIG"),
-        ("link/deep", "KV-INVALID-CONFIG"),
-        ("file", "KV-INVALID-CONFIG"),
-        ("pipe", "KV-INVALID-CONFIG"),
-        ("missing", "KV-PATH-MISSING"),
-        ("sub/../sub", "KV-INVALID-CONFIG"),
-    ];
-    for (below, code) in cases {
-        let path = project.path(below);
-        let directory = || config(s.policy).workspace(Workspace::new(&path));
-        for config in [directory(), config(s.policy).write_through(&path)] {
-            let error = refusal(config);
-            assert_eq!(error.code(), code, "{below}: {error}");
-        }
-    }
-    let error = refusal(config(s.policy).workspace(Workspace::new(project.path("link"))));
-    assert_eq!(
-        error.hint().unwrap(),
-        format!("name {:?}", project.path("sub"))
-    );
-    for path in [
-        "/",
-        "/proc",
-        "/proc/self",
-        "/dev/shm",
-        "/sys/fs",
-        "/etc",
-        "/tmp",
-        "/usr",
-        "/home",
-    ] {
-        let error = refusal(config(s.policy).workspace(Workspace::new(path)));
-        assert_eq!(error.code(), "KV-INVALID-CONFIG", "{path}: {error}");
-    }
-}
-
-fn nested(s: Setting) {
-    let project = Project::new();
-    let (all, part) = (&project.0, project.path("sub"));
-    let cases = [
-        config(s.policy)
-            .workspace(Workspace::new(all))
-            .write_through(&part),
-        config(s.policy)
-            .workspace(Workspace::new(&part))
-            .write_through(all),
-        config(s.policy).workspace(Workspace::new(all)).read(&part),
-        config(s.policy).write_through(all).write_through(&part),
-        config(s.policy).write_through(all).read(&part),
-        config(s.policy).workspace(Workspace::new(all).upper(Upper::Directory(part.clone()))),
-        config(s.policy).workspace(Workspace::new(&part).upper(Upper::Directory(all.clone()))),
-    ];
-    for case in cases {
-        let error = refusal(case);
-        assert_eq!(error.code(), "KV-INVALID-CONFIG", "{error}");
-        assert!(error.to_string().contains("in one another"), "{error}");
-    }
-    let error = refusal(config(s.policy).write_through(all).write_through(all));
-    assert!(error.to_string().contains("is named twice"), "{error}");
-}
-
-/// What is below a mount point would come to light, and what is mounted on it would be missing.
-fn mounts(s: Setting) {
-    let project = Project::new();
-    project.on_the_host("mount -t tmpfs tmpfs sub/deep");
-    let error = refusal(project.config(s.policy, Kept::Disk));
-    project.on_the_host("umount sub/deep");
-    assert_eq!(error.code(), "KV-INVALID-CONFIG");
-    assert!(error.to_string().contains("is mounted below"), "{error}");
-    project.workspace(s.policy, Kept::Disk);
-}
-
-fn unfiltered(_: Setting) {
-    let project = Project::new();
-    project.on_the_host("mkdir work changes");
-    let mut policy = SandboxPolicy::basic();
-    policy.syscall_filter.profile = None;
-    let upper = Upper::Directory(project.path("changes"));
-    let workspace = Workspace::new(project.path("work")).upper(upper);
-    let config = SandboxConfig::builder().policy(policy.clone());
-    let error = refusal(config.workspace(workspace));
-    assert!(error.to_string().contains("system call filter"), "{error}");
-    assert_eq!(fs::read_dir(project.path("changes")).unwrap().count(), 0);
-    let config = SandboxConfig::builder()
-        .policy(policy)
-        .write_through(project.path("work"));
-    let error = refusal(config);
-    assert!(error.to_string().contains("system call filter"), "{error}");
 }

@@ -7,9 +7,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
 
-use super::watch::Room;
 use crate::agent::Rehearsal;
 use crate::backend::Backend;
 use crate::cgroup::Controller;
@@ -18,11 +16,13 @@ use crate::cgroup::layout::unescape;
 use crate::control::{Control, ControlState, Requirement};
 use crate::enforcement::{EnforcementReport, EnforcementRow};
 use crate::error::{KavachError, Result};
-use crate::plan::{LimitMechanism, MountStep, Plan, PlannedControl, Resource, UpperPlan};
+use crate::plan::{MountStep, Plan, PlannedControl, Resource};
 use crate::workspace::Layers;
 
+mod room;
 mod shown;
 
+pub(super) use room::room;
 use shown::Shown;
 
 /// How root shows where this process's user namespace maps no 0 (user_namespaces(7)); the
@@ -82,40 +82,6 @@ pub(super) fn report(
         .map(|planned| row(planned, plan, &observed, group))
         .collect::<Result<Vec<_>>>()?;
     Ok(EnforcementReport::new(Backend::Process, rows))
-}
-
-/// What a guest can fill: the tmpfs mounts, to be counted where no cgroup counts them, and a
-/// workspace with a quota. Only now can they be opened: the rehearsing process may be looked into,
-/// the agent may not.
-pub(super) fn room(plan: &Plan, rehearsal: &Rehearsal, layers: Option<&Layers>) -> Result<Room> {
-    let failed = |op: &str, path: PathBuf| {
-        let op = op.to_owned();
-        move |source| KavachError::HostIo { op, path, source }
-    };
-    let mut room = Room::default();
-    let mut upper = None;
-    if let (Some((lower, UpperPlan::Tmpfs { .. })), Some(layers)) = (plan.workspace(), layers) {
-        let copy = || {
-            let copy = layers.upper.try_clone();
-            copy.map_err(failed("keep the upper directory of", lower.path.clone()))
-        };
-        room.workspace = Some(copy()?);
-        upper = Some(copy()?);
-    }
-    let memory = plan.limits.memory_bytes.map(|limit| limit.mechanism);
-    let (Some(LimitMechanism::Approximate), Some(pid), true) =
-        (memory, rehearsal.rehearsing(), plan.view.private_root)
-    else {
-        return Ok(room);
-    };
-    for inside in ["", "tmp", "dev/shm"] {
-        let path = format!("/proc/{}/root/{inside}", pid.as_raw_nonzero());
-        let op = "open a tmpfs of the sandbox, to count what is in it";
-        let opened = fs::File::open(&path).map_err(failed(op, path.into()))?;
-        room.counted.push(opened.into());
-    }
-    room.counted.extend(upper);
-    Ok(room)
 }
 
 fn row(

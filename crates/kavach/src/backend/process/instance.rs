@@ -1,6 +1,7 @@
 //! A live sandbox of the process backend.
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -35,6 +36,8 @@ pub(super) struct ProcessInstance {
     range: Mutex<Option<IdRange>>,
     /// What the guest's workspace is made of; outlives its processes.
     layers: Option<Layers>,
+    /// Held until nothing writes to the upper directory any more.
+    upper_lock: Mutex<Option<OwnedFd>>,
     next_leaf: AtomicU64,
     /// A freeze was begun and not undone.
     frozen: AtomicBool,
@@ -47,7 +50,7 @@ impl ProcessInstance {
         plan: &Plan,
         range: Option<IdRange>,
         room: Room,
-        layers: Option<Layers>,
+        (layers, upper_lock): (Option<Layers>, Option<OwnedFd>),
     ) -> Self {
         let (limits, identity) = (&plan.limits, &plan.identity);
         let guest_ids = range.as_ref().map(|range| guest_ids(identity, range));
@@ -61,6 +64,7 @@ impl ProcessInstance {
             guest_ids,
             range: Mutex::new(range),
             layers,
+            upper_lock: Mutex::new(upper_lock),
             next_leaf: AtomicU64::new(1),
             frozen: AtomicBool::new(false),
         }
@@ -201,6 +205,12 @@ impl Instance for ProcessInstance {
             self.agent.kill().await;
             drop(
                 self.range
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .take(),
+            );
+            drop(
+                self.upper_lock
                     .lock()
                     .unwrap_or_else(PoisonError::into_inner)
                     .take(),

@@ -4,9 +4,11 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{self, AtFlags, FileType, Mode, OFlags, ResolveFlags, XattrFlags};
+use rustix::fs::{self, AtFlags, FileType, FlockOperation, Mode, OFlags, ResolveFlags, XattrFlags};
 use rustix::io::Errno;
 
+use super::instance::blocking;
+use super::privileged;
 use crate::agent::Rehearsal;
 use crate::error::{KavachError, Result};
 use crate::host::directories::{id, open};
@@ -33,16 +35,46 @@ fn failed(op: &str, path: &Path) -> impl FnOnce(Errno) -> KavachError {
     }
 }
 
-/// Makes what the overlay needs in an upper directory on the host, before anything is started.
-pub(super) fn prepare(plan: &Plan) -> Result<()> {
+/// What is to be done on the host before anything is started: looking through what guests may
+/// write to, and making what an overlay needs in an upper directory.
+///
+/// Returns the lock of the upper directory, to be held as long as something writes to it: the
+/// kernel lets two overlays use one, and says that what comes of it is undefined.
+pub(super) async fn prepare(plan: &Plan) -> Result<Option<OwnedFd>> {
+    for directory in plan.write_through() {
+        let (root, path) = (hold(directory)?, directory.path.clone());
+        blocking(move || privileged::check_none(&root, &path)).await??;
+    }
     let Some((lower, UpperPlan::Directory(upper))) = plan.workspace() else {
-        return Ok(());
+        return Ok(None);
     };
     let mode = fs::fstat(hold(lower)?).map_err(failed("look at", &lower.path))?;
     let mode = Mode::from_raw_mode(mode.st_mode) & Mode::from_raw_mode(0o1777) | Mode::RWXU;
     let layers = make(&hold(upper)?, LAYERS, Mode::RWXU, upper)?;
+    let lock = lock(&layers, &upper.path)?;
     make(&layers, UPPER, mode, upper)?;
-    check_attributes(&make(&layers, WORK, Mode::RWXU, upper)?, &upper.path)
+    check_attributes(&make(&layers, WORK, Mode::RWXU, upper)?, &upper.path)?;
+    Ok(Some(lock))
+}
+
+fn lock(layers: &OwnedFd, path: &Path) -> Result<OwnedFd> {
+    let layers = readable(layers).map_err(failed("open", path))?;
+    match fs::flock(&layers, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(layers),
+        Err(Errno::WOULDBLOCK) => Err(KavachError::invalid(
+            "workspace.upper",
+            format!("{path:?} is in use by another sandbox"),
+            "a directory for this workspace alone",
+            "name another directory, or end the other sandbox",
+        )),
+        Err(e) => Err(failed("lock", path)(e)),
+    }
+}
+
+/// An O_PATH descriptor, opened.
+fn readable(directory: &OwnedFd) -> rustix::io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    fs::openat(directory, ".", flags, Mode::empty())
 }
 
 /// A directory of the owner's with this mode; one that is there gets the mode of a new one only
@@ -70,9 +102,7 @@ fn make(above: &OwnedFd, name: &str, mode: Mode, upper: &HostDirectory) -> Resul
 
 /// Overlayfs goes on without extended attributes, and then fails where they are needed.
 fn check_attributes(work: &OwnedFd, path: &Path) -> Result<()> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let work = fs::openat(work, ".", flags, Mode::empty());
-    let work = work.map_err(failed("open", &path.join(WORK)))?;
+    let work = readable(work).map_err(failed("open", &path.join(WORK)))?;
     match fs::fsetxattr(work, "user.kavach", b"y", XattrFlags::empty()) {
         Ok(()) => Ok(()),
         Err(e) => Err(KavachError::Setup {

@@ -10,6 +10,7 @@ mod guest;
 mod ids;
 mod instance;
 mod layers;
+mod privileged;
 mod setup;
 mod sources;
 mod watch;
@@ -53,10 +54,12 @@ impl ProcessDriver {
             Mapping::Range { count } => Some(ids::claim(count, &self.uid_map)?),
             Mapping::SelfSingle { .. } | Mapping::None => None,
         };
-        layers::prepare(plan)?;
+        let upper_lock = layers::prepare(plan).await?;
         let setup = setup::encode(plan, range.as_ref())?;
+        // The sandbox's first process holds both to its end, however this process ends.
         let range_lock: Option<&OwnedFd> = range.as_ref().and_then(ids::IdRange::lock);
-        let kept: Vec<_> = range_lock.map(AsFd::as_fd).into_iter().collect();
+        let locks = range_lock.into_iter().chain(&upper_lock);
+        let kept: Vec<_> = locks.map(AsFd::as_fd).collect();
         let mut held = Held { group: None };
         let groups = || {
             held.group = self.group(plan, name)?;
@@ -81,7 +84,7 @@ impl ProcessDriver {
         let agent = rehearsal.finish().await?;
         let host_root = plan.mapping == Mapping::None && rustix::process::geteuid().is_root();
         let group = held.keep();
-        let instance = ProcessInstance::new(agent, group, plan, range, room, layers);
+        let instance = ProcessInstance::new(agent, group, plan, range, room, (layers, upper_lock));
         Ok(Started::new(Arc::new(instance), report, host_root))
     }
 
