@@ -67,6 +67,7 @@ fi
 if [[ $group == v2 ]]; then
     want qemu-system-x86 qemu-system-x86_64 "emulates a machine with control groups of version 2"
     want systemd /lib/systemd/systemd "first process of that machine, as on those of users"
+    want e2fsprogs mkfs.ext4 "makes the disk with that machine's homes"
     want dbus dbus-daemon "systemd-run speaks to systemd through it"
     want dbus-user-session /usr/lib/systemd/user/dbus.socket "the same for an ordinary user"
     want libpam-systemd /usr/share/pam-configs/systemd "gives an ordinary user groups of its own"

@@ -118,10 +118,21 @@ for source in crates/kavach/tests/guests/*.c; do
 done
 printf '%s %s\n' "$selection" "$filter" >"$vm/selection"
 files+=(--file "$vm/selection=suite/selection")
-# overlayfs, which workspaces are made of, is a module; newer packages compress it.
-overlay=$vm/$image/lib/modules/$release/kernel/fs/overlayfs/overlay.ko
-[[ ! -e $overlay.xz ]] || xz -dkf "$overlay.xz"
-[[ ! -e $overlay ]] || files+=(--file "$overlay=suite/modules/overlay.ko")
+# Modules, in the order in which they need each other: overlayfs, which workspaces
+# are made of, and a disk; what the kernel has built in is no file.
+index=10
+for module in fs/overlayfs/overlay drivers/virtio/virtio drivers/virtio/virtio_ring \
+    drivers/virtio/virtio_pci_modern_dev drivers/virtio/virtio_pci_legacy_dev \
+    drivers/virtio/virtio_pci drivers/block/virtio_blk lib/crc16 fs/mbcache fs/jbd2/jbd2 fs/ext4/ext4; do
+    file=$vm/$image/lib/modules/$release/kernel/$module.ko
+    # Newer packages compress them.
+    [[ ! -e $file.xz ]] || xz -dkf "$file.xz"
+    [[ ! -e $file ]] || files+=(--file "$file=suite/modules/$((index++))-${module##*/}.ko")
+done
+# Homes are on ext4: a tmpfs of an older kernel has neither mapped ids nor user attributes.
+rm -f "$vm/disk"
+truncate -s 2G "$vm/disk"
+PATH=$PATH:/usr/sbin:/sbin mkfs.ext4 -q -m 0 "$vm/disk"
 
 # What is on this machine and the tests use: their guests, and systemd.
 packages=(base-files base-passwd bash busybox-static coreutils dash dbus dbus-user-session findutils
@@ -142,6 +153,7 @@ timeout "${KAVACH_VM_TIMEOUT:-900}" qemu-system-x86_64 \
     -accel tcg,thread=multi -M q35 -cpu max,-cx16 -smp 2 -m 5G \
     -nodefaults -no-user-config -no-reboot -display none \
     -serial "file:$vm/console.txt" -serial stdio \
+    -drive "file=$vm/disk,format=raw,if=none,id=homes,cache=unsafe" -device virtio-blk-pci,drive=homes \
     -kernel "$vmlinuz" -initrd "$vm/initrd" \
     -append "console=ttyS0 quiet panic=-1 systemd.show_status=no systemd.log_target=console" \
     </dev/null 2>&1 | sed -u 's/\r$//' | tee "$vm/suite.txt" |

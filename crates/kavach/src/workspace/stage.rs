@@ -112,6 +112,11 @@ impl Host<'_> {
                 ..staged
             }),
             Err(refusal) => {
+                // On a full disk the next file needs the room now: until a process that another
+                // thread is just starting execs, it holds a copy of the descriptor.
+                if let Err(e) = file.set_len(0) {
+                    tracing::debug!(error = %e, "a discarded file keeps its room a little longer");
+                }
                 self.discard_in(dir, &staged);
                 Err(refusal)
             }
