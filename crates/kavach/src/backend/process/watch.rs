@@ -38,6 +38,8 @@ pub(super) struct Watch {
     agent: Pid,
     /// Directories on the sandbox's tmpfs mounts.
     tmpfs: Vec<OwnedFd>,
+    /// Directories with a quota of their own, by their paths without the first `/`.
+    scratch: Vec<(&'static str, OwnedFd)>,
     /// The upper directory of a workspace that has a quota.
     workspace: Option<OwnedFd>,
     memory_bytes: Option<u64>,
@@ -54,6 +56,9 @@ pub(super) struct Watch {
 pub(super) struct Room {
     /// Directories on the tmpfs mounts that count to the memory, where no control group does it.
     pub(super) counted: Vec<OwnedFd>,
+    /// The sandbox's own writable directories that have a quota, by their paths without the
+    /// first `/`.
+    pub(super) scratch: Vec<(&'static str, OwnedFd)>,
     /// The upper directory of a workspace that has a quota.
     pub(super) workspace: Option<OwnedFd>,
 }
@@ -100,6 +105,7 @@ impl Watch {
         Self {
             agent,
             tmpfs: room.counted,
+            scratch: room.scratch,
             workspace: room.workspace,
             memory_bytes,
             pids,
@@ -198,6 +204,10 @@ impl Watch {
         // Looked at after the command: what was refused and has room again is not seen.
         if self.workspace.as_ref().is_some_and(is_full) {
             let detail = "the workspace's quota is used up";
+            list.push(LimitEvent::new(Control::Disk, 1, detail));
+        }
+        for (path, _) in self.scratch.iter().filter(|(_, tmpfs)| is_full(tmpfs)) {
+            let detail = format!("the quota of /{path} is used up");
             list.push(LimitEvent::new(Control::Disk, 1, detail));
         }
         list

@@ -1,6 +1,7 @@
 //! What a guest can fill, as descriptors that the supervisor keeps.
 
 use std::fs;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
 use crate::agent::Rehearsal;
@@ -9,8 +10,8 @@ use crate::error::{KavachError, Result};
 use crate::plan::{LimitMechanism, Plan, UpperPlan};
 use crate::workspace::Layers;
 
-/// What a guest can fill: the tmpfs mounts, to be counted where no cgroup counts them, and a
-/// workspace with a quota. Only now can they be opened: the rehearsing process may be looked into,
+/// What a guest can fill: its scratch directories, the tmpfs mounts to be counted where no cgroup
+/// counts them, and a workspace with a quota. Only now can they be opened: the rehearsing process may be looked into,
 /// the agent may not.
 pub(in crate::backend::process) fn room(
     plan: &Plan,
@@ -31,18 +32,24 @@ pub(in crate::backend::process) fn room(
         room.workspace = Some(copy()?);
         upper = Some(copy()?);
     }
-    let memory = plan.limits.memory_bytes.map(|limit| limit.mechanism);
-    let (Some(LimitMechanism::Approximate), Some(pid), true) =
-        (memory, rehearsal.rehearsing(), plan.view.private_root)
-    else {
+    let (Some(pid), true) = (rehearsal.rehearsing(), plan.view.private_root) else {
         return Ok(room);
     };
-    for inside in ["", "tmp", "dev/shm"] {
+    let open = |inside: &str| -> Result<OwnedFd> {
         let path = format!("/proc/{}/root/{inside}", pid.as_raw_nonzero());
-        let op = "open a tmpfs of the sandbox, to count what is in it";
+        let op = "open a tmpfs of the sandbox, to look at what is in it";
         let opened = fs::File::open(&path).map_err(failed(op, path.into()))?;
-        room.counted.push(opened.into());
+        Ok(OwnedFd::from(opened))
+    };
+    for inside in ["tmp", "dev/shm"] {
+        room.scratch.push((inside, open(inside)?));
     }
-    room.counted.extend(upper);
+    let memory = plan.limits.memory_bytes.map(|limit| limit.mechanism);
+    if memory == Some(LimitMechanism::Approximate) {
+        for inside in ["", "tmp", "dev/shm"] {
+            room.counted.push(open(inside)?);
+        }
+        room.counted.extend(upper);
+    }
     Ok(room)
 }
