@@ -12,6 +12,7 @@ pub(crate) mod directories;
 mod facts;
 mod fakes;
 mod probe;
+mod unseen;
 
 use std::path::PathBuf;
 
@@ -22,6 +23,7 @@ pub use directories::{Directory, DirectoryKind, FileId, RootEntry, RootFacts};
 pub use facts::{
     Availability, CgroupFacts, CgroupVersion, ControllerFacts, HostFacts, IdRange, PathKind,
 };
+pub use unseen::Unseen;
 
 /// What this host can do, as this process.
 ///
