@@ -37,6 +37,7 @@ pub mod scoring;
 pub mod seccomp;
 mod supervise;
 mod supervisor;
+mod worker;
 pub mod workspace;
 
 pub use audit::{AuditEvent, AuditHook, AuditKind, Decision};
