@@ -363,6 +363,12 @@ impl Tally {
         self.rounds
     }
 
+    /// So many rounds ended so.
+    pub(crate) fn more_rounds(&mut self, end: &str, count: u64) {
+        self.rounds += count;
+        *self.ends.entry(end.to_owned()).or_default() += count;
+    }
+
     /// How many rounds ended so.
     pub(crate) fn count(&self, end: &str) -> u64 {
         self.ends.get(end).copied().unwrap_or(0)

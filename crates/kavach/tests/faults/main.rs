@@ -27,10 +27,12 @@ mod inject;
 mod kills;
 mod life;
 mod memory;
+mod model;
 mod place;
 mod scarce;
 mod storms;
 mod streams;
+mod watchdog;
 
 use std::process::ExitCode;
 
@@ -59,6 +61,7 @@ fn main() -> ExitCode {
             "other_clock" => storms::other_clock(),
             "hooks" => storms::hooks(),
             "streams" => streams::streams(),
+            "model" => model::model(),
             "memory" => memory::memory(),
             "hungry_host" => memory::hungry_host(rest),
             "busy_host" => kills::busy_host(),
@@ -73,6 +76,7 @@ fn main() -> ExitCode {
         kills::trials(),
         storms::trials(),
         streams::trials(),
+        model::trials(),
     ];
     let mut arguments = libtest_mimic::Arguments::from_args();
     // Some look at the clock of the machine, by their limits of time.
