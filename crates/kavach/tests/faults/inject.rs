@@ -14,9 +14,10 @@ use libtest_mimic::Trial;
 use rustix::io::Errno;
 
 use crate::common::number;
-use crate::life::{Around, Seen, Tally, config, life, renew, runtime, workspace};
+use crate::life::{Around, Seen, config, life, renew, runtime, workspace};
 use crate::life::{is_temporary, threads_settle};
 use crate::place::{self, Who, place};
+use crate::tally::Tally;
 
 /// What a failing call of the host may mean.
 const HOST: &[&str] = &[

@@ -14,8 +14,9 @@ use tokio::io::AsyncReadExt as _;
 
 use crate::common::{Random, agents_of, cgroups, child, comes_true, marker, number, sleeping};
 use crate::common::{until, with_text};
-use crate::life::{Around, Tally, config, is_temporary, life, renew, runtime, workspace};
+use crate::life::{Around, config, is_temporary, life, renew, runtime, workspace};
 use crate::place::{self, Who, place};
+use crate::tally::Tally;
 
 const ROUNDS: u64 = 24;
 

@@ -32,6 +32,7 @@ mod place;
 mod scarce;
 mod storms;
 mod streams;
+mod tally;
 mod watchdog;
 
 use std::process::ExitCode;

@@ -11,8 +11,9 @@ use libtest_mimic::Trial;
 use rustix::process::{WaitId, WaitIdOptions, waitid};
 
 use crate::common::{marker, number, sleeping, until};
-use crate::life::{Around, Tally, config, life, runtime, workspace};
+use crate::life::{Around, config, life, runtime, workspace};
 use crate::place::{self, Who, place};
+use crate::tally::Tally;
 
 /// Room for a host and its sandboxes, not for a guest that takes what its policy allows.
 const LIMIT: &str = "100663296";

@@ -11,8 +11,9 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::runtime::Runtime;
 
 use crate::common::{is_root, number};
-use crate::life::{Around, Seen, Tally, config, life, renew, runtime, workspace};
+use crate::life::{Around, Seen, config, life, renew, runtime, workspace};
 use crate::place::{self, Who, place};
+use crate::tally::Tally;
 
 /// What a life may say that had too little of something.
 const SHORT: &[&str] = &[

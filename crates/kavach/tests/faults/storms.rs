@@ -13,8 +13,9 @@ use kavach::{
 use libtest_mimic::Trial;
 
 use crate::common::{is_root, number};
-use crate::life::{Around, Tally, config, life, renew, runtime, workspace};
+use crate::life::{Around, config, life, renew, runtime, workspace};
 use crate::place::{self, Who};
+use crate::tally::Tally;
 
 pub(crate) fn trials() -> Vec<Trial> {
     let shim = place::Around::Shim;

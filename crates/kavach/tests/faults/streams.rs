@@ -8,8 +8,9 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::common::{Random, number};
 use crate::kills::seed;
-use crate::life::{Around, Tally, config, life, renew, runtime, workspace};
+use crate::life::{Around, config, life, renew, runtime, workspace};
 use crate::place::{self, Who, place};
+use crate::tally::Tally;
 
 const SIGPIPE: i32 = 13;
 const SIGTERM: i32 = 15;

@@ -25,8 +25,9 @@ use tokio::sync::RwLock;
 use self::rules::{Abilities, Act, Answer, Model};
 use crate::common::{Random, agents_of, no_freezer, number, run, test};
 use crate::kills::seed;
-use crate::life::{Around, Tally, config, life, renew, runtime, workspace};
+use crate::life::{Around, config, life, renew, runtime, workspace};
 use crate::place::{self, Who, place};
+use crate::tally::{Counters, Tally};
 use SandboxState::{Created, Paused, Running, Stopped};
 
 const SLOTS: u64 = 6;
@@ -103,29 +104,6 @@ pub(crate) fn model() {
     println!("model: {} rounds in {:?}", n - 1, began.elapsed());
     println!("model: before {counters:?}, after {:?}", Counters::now());
     tally.end();
-}
-
-/// What a process has.
-#[derive(Debug)]
-#[expect(dead_code, reason = "is printed")]
-struct Counters {
-    descriptors: usize,
-    threads: usize,
-    resident_kb: u64,
-}
-
-impl Counters {
-    fn now() -> Self {
-        let count = |dir: &str| fs::read_dir(dir).unwrap().count();
-        let status = fs::read_to_string("/proc/self/status").unwrap();
-        let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:"));
-        let resident = line.unwrap().trim().trim_end_matches(" kB");
-        Self {
-            descriptors: count("/proc/self/fd"),
-            threads: count("/proc/self/task"),
-            resident_kb: resident.parse().unwrap(),
-        }
-    }
 }
 
 fn round(seed: u64, n: u64, abilities: Abilities, tally: &mut Tally) {
