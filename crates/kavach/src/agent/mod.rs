@@ -3,6 +3,7 @@
 //! Every backend that runs Linux programs speaks to the same agent through this module. What the
 //! agent says is bounded and validated and is never evidence.
 
+mod children;
 mod connection;
 mod guest;
 mod image;

@@ -3,16 +3,15 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use kavach_proto::{Failure, Kind, Step};
-use rustix::process::{
-    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, pidfd_open, pidfd_send_signal, waitid,
-};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 
+use super::children::{HeldChild, sweep_later};
 use super::connection::{self, Frame, broken};
 use super::image::image;
 use super::link::{Agent, gone};
@@ -47,32 +46,6 @@ impl Drop for First {
         if let Some(pidfd) = self.0.take() {
             let _ = pidfd_send_signal(&pidfd, Signal::KILL);
         }
-    }
-}
-
-/// Takes the status of what a failed start left to end by itself. It may not even be known which
-/// process that is: the sandbox's first one is this thread's child, and says its name over a
-/// connection that may be what failed. Not waited for at once: what hangs in a mount that does
-/// not answer dies when it answers.
-fn sweep_later() {
-    const PAUSES_MS: [u64; 5] = [1, 10, 100, 1000, 10_000];
-    tokio::spawn(async {
-        for pause in PAUSES_MS {
-            tokio::time::sleep(Duration::from_millis(pause)).await;
-            sweep();
-        }
-    });
-}
-
-/// Takes the status of every child of this thread that has ended. All are kavach's; who waits for
-/// one of them itself takes "no such child" for its end, too.
-fn sweep() {
-    // Without CONFIG_PROC_CHILDREN there is no list, and what has ended stays a zombie.
-    let list = std::fs::read_to_string("/proc/thread-self/children").unwrap_or_default();
-    let children = list.split_ascii_whitespace();
-    for pid in children.filter_map(|pid| pid.parse().ok().and_then(Pid::from_raw)) {
-        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
-        let _ = waitid(WaitId::Pid(pid), options);
     }
 }
 
@@ -116,15 +89,14 @@ pub(crate) async fn start(
         }
         Err(e) => {
             // PID 1, if there is one, ends with the connection and with stage one.
-            let _ = child.kill();
-            let _ = child.wait();
+            child.end();
             sweep_later();
             Err(e)
         }
     }
 }
 
-fn spawn(title: &str) -> Result<(UnixStream, Child)> {
+fn spawn(title: &str) -> Result<(UnixStream, HeldChild)> {
     let failed = |on: &str, source: io::Error| KavachError::Setup {
         step: "start the agent".into(),
         on: on.into(),
@@ -149,7 +121,7 @@ fn spawn(title: &str) -> Result<(UnixStream, Child)> {
         .stderr(Stdio::null())
         .spawn()
         .map_err(|e| failed(&path, e))?;
-    Ok((stream, child))
+    Ok((stream, HeldChild::new(child)))
 }
 
 async fn build(

@@ -7,12 +7,13 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use kavach_proto::{HEADER_LEN, Header, Kind, ReaperOrder};
 
+use super::children::HeldChild;
 use super::image::image;
 use crate::error::{KavachError, Result};
 
@@ -20,7 +21,7 @@ use crate::error::{KavachError, Result};
 struct Reaper {
     /// Its end tells the reaper that this process is gone. Never closed otherwise.
     connection: UnixStream,
-    child: Child,
+    child: HeldChild,
 }
 
 static REAPER: Mutex<Option<Reaper>> = Mutex::new(None);
@@ -40,7 +41,7 @@ pub(crate) fn ensure(prefix: &str, bases: &[(PathBuf, u8)]) -> Result<()> {
             fix: None,
         })?;
         if let Some(dead) = reaper.replace(started) {
-            dead.end();
+            dead.child.end();
         }
     }
     Ok(())
@@ -58,13 +59,6 @@ impl Reaper {
             }
         }
     }
-
-    /// Ends it and takes its status, so that no dead child stays with this process.
-    fn end(mut self) {
-        // One that has ended already cannot be killed, and needs not be.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
 
 fn start(image: &OwnedFd, prefix: &str, bases: &[(PathBuf, u8)]) -> io::Result<Reaper> {
@@ -77,11 +71,14 @@ fn start(image: &OwnedFd, prefix: &str, bases: &[(PathBuf, u8)]) -> io::Result<R
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()?;
-    let mut reaper = Reaper { connection, child };
+    let mut reaper = Reaper {
+        connection,
+        child: HeldChild::new(child),
+    };
     match order(&mut reaper.connection, prefix, bases) {
         Ok(()) => Ok(reaper),
         Err(e) => {
-            reaper.end();
+            reaper.child.end();
             Err(e)
         }
     }
