@@ -420,7 +420,7 @@ impl Core {
     }
 
     /// The agent is gone without having been told: remove what is left.
-    async fn ended_by_itself(&self) {
+    pub(super) async fn ended_by_itself(&self) {
         let turn = self.turn.write().await;
         let from = self.state();
         let to = SandboxState::Stopped;
