@@ -37,6 +37,7 @@ pub mod scoring;
 pub mod seccomp;
 mod supervise;
 mod supervisor;
+pub mod verify;
 pub mod workspace;
 
 pub use audit::{AuditEvent, AuditHook, AuditKind, Decision};
@@ -53,6 +54,7 @@ pub use pool::SandboxPool;
 pub use result::{ExecResult, Termination, Verdict};
 pub use sandbox::{Child, Sandbox, SandboxHandle};
 pub use scoring::StrengthScore;
+pub use verify::Verification;
 pub use workspace::{Applied, ApplyOptions, Changes};
 
 // The README's examples, compiled and run.

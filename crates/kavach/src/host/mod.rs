@@ -33,6 +33,15 @@ pub fn probe() -> HostFacts {
     Host::look().facts
 }
 
+/// Bytes of memory that can be had without swapping, by the kernel's own estimate (proc(5),
+/// MemAvailable). `None` where it says nothing.
+pub(crate) fn available_memory() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|l| l.strip_prefix("MemAvailable:"))?;
+    let kib: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
+    kib.checked_mul(1024)
+}
+
 /// Makes room for sandboxes in this process's own control group: where it is alone in a group of
 /// version 2 that it may write, moves it into a leaf of that group, `kavach-host`.
 ///
