@@ -12,6 +12,7 @@ mod parts;
 mod policy;
 #[cfg(test)]
 mod schema;
+mod verify;
 mod workspace;
 
 use serde::Serialize;
@@ -22,6 +23,7 @@ pub(crate) use self::host::{
 };
 pub(crate) use self::parts::{BackendRow, BackendStatus, Leftover, Problem, Row};
 pub(crate) use self::policy::{PolicyCheck, PolicyDiff, PolicyExplain, Relation};
+pub(crate) use self::verify::Verify;
 use crate::error::{CliError, Result};
 use crate::output;
 
