@@ -35,6 +35,8 @@ pub mod result;
 pub mod sandbox;
 pub mod scoring;
 pub mod seccomp;
+#[cfg(test)]
+mod skips;
 mod supervise;
 mod supervisor;
 pub mod verify;

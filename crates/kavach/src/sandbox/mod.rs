@@ -59,8 +59,8 @@ impl Sandbox {
     }
 
     /// Measures the strength of sandboxes of `config`: a program of kavach's own is run in them as
-    /// every command is, and tries what they are to refuse. See [`verify`](crate::verify) for what
-    /// the answer says and what it does not.
+    /// every command is, and tries what they are to refuse. The module
+    /// [`verify`](mod@crate::verify) has what the answer says and what it does not.
     ///
     /// The sandboxes are made for it and destroyed after it, some three to five of them, one after
     /// another; most probes are made once more outside, without isolation, as a comparison. None

@@ -83,9 +83,11 @@ impl Lone {
             }
             (End::Output(most), Termination::Exited(_)) => {
                 let kept = result.stdout_bytes().len() as u64;
-                let reading = match result.stdout_truncated && kept <= most {
-                    true => Reading::Refused,
-                    false => Reading::Effect,
+                let reading = match (result.stdout_truncated, kept <= most) {
+                    (true, true) => Reading::Refused,
+                    (_, false) => Reading::Effect,
+                    // It did not write as much.
+                    (false, true) => Reading::Nothing,
                 };
                 (reading, format!("{kept} bytes were kept"))
             }
@@ -337,10 +339,11 @@ mod tests {
     fn output_is_bounded_where_it_was_cut_at_the_bound() {
         let probe = lone(End::Output(4));
         let mut result = ended(Termination::Exited(0), b"xxxx");
-        assert_eq!(probe.read(&result, None).0, Reading::Effect);
+        assert_eq!(probe.read(&result, None).0, Reading::Nothing);
         result.stdout_truncated = true;
         assert_eq!(probe.read(&result, None).0, Reading::Refused);
         let mut long = ended(Termination::Exited(0), b"xxxxx");
+        assert_eq!(probe.read(&long, None).0, Reading::Effect);
         long.stdout_truncated = true;
         assert_eq!(probe.read(&long, None).0, Reading::Effect);
     }

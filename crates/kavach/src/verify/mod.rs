@@ -7,7 +7,7 @@
 //! went through there.
 //!
 //! The measured score counts what was seen refused. A control that the
-//! [`EnforcementReport`](crate::EnforcementReport) claims, and whose probe went through, is
+//! [`EnforcementReport`] claims, and whose probe went through, is
 //! "claimed, not observed": an error of its own, [`Observation::NotObserved`].
 //!
 //! # What it does not show
@@ -22,7 +22,8 @@ mod canary;
 mod judge;
 mod limits;
 mod run;
-#[cfg(all(test, feature = "process"))]
+#[cfg(feature = "process")]
+#[cfg(test)]
 mod tests;
 mod text;
 

@@ -40,6 +40,13 @@ fn nothing_isolated() -> SandboxConfig {
         .build()
 }
 
+/// Whether strict sandboxes can be made here; records the skip otherwise.
+fn strict_works() -> bool {
+    let missing = block_on(crate::Sandbox::create(config(small()))).err();
+    let missing = missing.map(|e| format!("a host on which `strict` works: {e}"));
+    crate::skips::available(&missing.into_iter().collect::<Vec<_>>())
+}
+
 fn claims_of(policy: SandboxPolicy) -> Claims {
     block_on(async {
         let mut sandbox = crate::Sandbox::create(config(policy)).await.unwrap();
@@ -77,6 +84,9 @@ fn every_call_that_is_tried_is_refused_by_every_profile() {
 /// be probed has to be seen through. It is the positive control of every probe.
 #[test]
 fn a_report_that_lies_about_everything_is_found_out_in_everything() {
+    if !strict_works() {
+        return;
+    }
     let lie = claims_of(small());
     let claimed = lie.breakdown(&lie.report).score();
     let found = block_on(run::measure(nothing_isolated(), |_| lie.clone())).unwrap();
@@ -116,6 +126,9 @@ fn a_report_that_lies_about_everything_is_found_out_in_everything() {
 /// One control is claimed and not there; everything else is honest.
 #[test]
 fn a_report_that_lies_about_one_control_is_found_out_in_that_one() {
+    if !strict_works() {
+        return;
+    }
     let mut without = small();
     without.landlock = false;
     let lie = claims_of(small());
@@ -124,12 +137,16 @@ fn a_report_that_lies_about_one_control_is_found_out_in_that_one() {
     assert_eq!(lied.len(), 1, "{lied:#?}");
     assert_eq!(lied[0].control, Control::Landlock);
     assert_eq!(lied[0].points, -2);
-    assert_eq!(lied[0].observation.to_string(), "claimed, not observed");
+    let said = "\nlandlock: claimed, not observed: went through: one Landlock domain more";
+    assert!(found.to_string().contains(said), "{found}");
     assert_eq!(found.measured.value() + 2, found.claimed.value());
 }
 
 #[test]
 fn a_row_for_what_nobody_asked_for_is_found_out_too() {
+    if !strict_works() {
+        return;
+    }
     let lie = |mut claims: Claims| {
         let row = EnforcementRow::new(
             Control::ReadOnlyRoot,
@@ -149,6 +166,9 @@ fn a_row_for_what_nobody_asked_for_is_found_out_too() {
 
 #[test]
 fn an_honest_report_is_borne_out() {
+    if !strict_works() {
+        return;
+    }
     let found = block_on(verify(config(small()))).unwrap();
     assert!(found.holds(), "{found:#?}");
     assert_eq!(found.measured, found.claimed, "{found:#?}");

@@ -22,6 +22,14 @@ pub(crate) fn add(suite: &mut Suite) {
         let sum: i16 = found.breakdown.items.iter().map(|item| item.points).sum();
         assert_eq!(sum, i16::from(found.measured.value()), "{found}");
     });
+    suite.each(
+        "a_sandbox_with_few_processes_claims_nothing_unseen",
+        &["strict"],
+        |s| {
+            let found = measure(config(s.policy).pids(1).build());
+            assert!(found.holds(), "{found}");
+        },
+    );
     suite.each("every_point_was_seen", &["strict"], |s| {
         let found = measure(config(s.policy).build());
         for control in [
