@@ -16,6 +16,10 @@ pub mod verb {
     pub const SAME: &[u8] = b"same";
     /// Whether a link has a certain text: text, path.
     pub const LINK: &[u8] = b"link";
+    /// How many descriptors are open beside 0, 1 and 2.
+    pub const DESCRIPTORS: &[u8] = b"descriptors";
+    /// Open a file for writing, and write nothing: path.
+    pub const WRITE: &[u8] = b"write";
     /// Remove a name that is not there: path.
     pub const REMOVE: &[u8] = b"remove";
     /// Connect to a TCP port of 127.0.0.1: port.

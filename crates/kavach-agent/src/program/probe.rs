@@ -14,7 +14,7 @@ use kavach_proto::probe::{ATTEMPTS, verb, word};
 use kavach_proto::{Fixed, Sink as _};
 
 use super::jail::open_proc;
-use super::sys::{self, Args, EINVAL, ENOENT, Errno, O_PATH, O_RDONLY, Region, Res};
+use super::sys::{self, Args, EINVAL, ENOENT, Errno, O_PATH, O_RDONLY, O_WRONLY, Region, Res};
 use super::view::{Digits, c_string};
 use super::{BROKEN, PR_SET_NO_NEW_PRIVS};
 
@@ -119,8 +119,9 @@ fn say(index: u64, word: &[u8], number: u64) {
 fn arguments_of(verb: &[u8]) -> Option<usize> {
     Some(match verb {
         verb::INT80 | verb::OVERRIDE | verb::PRIORITY | verb::PRIVILEGES | verb::LAYERS => 0,
+        verb::DESCRIPTORS => 0,
         verb::CALL | verb::REMOVE | verb::TCP | verb::ABSTRACT | verb::AGENT | verb::PARENT => 1,
-        verb::FILES | verb::SIZE | verb::PROCESSES | verb::MEMORY => 1,
+        verb::WRITE | verb::FILES | verb::SIZE | verb::PROCESSES | verb::MEMORY => 1,
         verb::OUTPUT | verb::SLEEP | verb::SPIN => 1,
         verb::LINK | verb::SEE | verb::SIGNAL | verb::DISK => 2,
         verb::SAME => 3,
@@ -142,6 +143,11 @@ fn attempt(verb: &[u8], words: &mut Words<'_>, agent: u32) -> Tried {
             let mut buf = [0; 256];
             let found = sys::read_link(path, &mut buf)?;
             Ok(done_if(found == text.to_bytes()))
+        }
+        verb::WRITE => sys::open(sys::AT_FDCWD, words.text()?, O_WRONLY).map(|_| Answer::Done),
+        verb::DESCRIPTORS => {
+            let open = (3..MOST_DESCRIPTORS).filter(|fd| sys::is_open(*fd));
+            Ok(Answer::Value(open.count() as u64))
         }
         verb::REMOVE => sys::unlink(words.text()?).map(|()| Answer::Done),
         verb::TCP => {
@@ -211,6 +217,8 @@ fn attempt(verb: &[u8], words: &mut Words<'_>, agent: u32) -> Tried {
     }
 }
 
+/// More than a command is ever given.
+const MOST_DESCRIPTORS: i32 = 1024;
 const AF_UNIX: u16 = 1;
 const AF_INET: u16 = 2;
 

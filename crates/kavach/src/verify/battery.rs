@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use kavach_proto::probe::{ATTEMPTS, verb};
 use syscalls::x86_64::Sysno;
 
-use super::answer::{Answer, EACCES, EFBIG, ENOENT, ENOSPC, ENOSYS, EPERM, SIGXFSZ};
 use super::canary::{self, Canaries};
+use super::means::Means;
 use super::{Claims, limits};
 use crate::control::Control;
 use crate::plan::MountStep;
@@ -17,15 +17,28 @@ use crate::seccomp::{Action, Options, Profile, SyscallData};
 /// A name that nothing has.
 const NO_NAME: &str = "kavach-verify-no-such-name";
 /// Places of the host that are in no private view. What is missing on the host is left out.
-const HOST_PLACES: [&str; 8] = [
+const HOST_PLACES: [&str; 14] = [
     "/",
     "/etc",
     "/etc/shadow",
     "/root",
     "/home",
     "/run",
+    "/run/docker.sock",
+    "/run/containerd/containerd.sock",
+    "/run/dbus/system_bus_socket",
     "/tmp",
     "/dev",
+    "/dev/mem",
+    "/dev/kmsg",
+    "/dev/kvm",
+];
+/// Files through which the kernel can be told to run a program of the guest's, or to stop.
+const KERNEL_SWITCHES: [&str; 4] = [
+    "/proc/sys/kernel/core_pattern",
+    "/proc/sys/kernel/modprobe",
+    "/proc/sysrq-trigger",
+    "/sys/kernel/uevent_helper",
 ];
 /// How many of the directories in view are tried.
 const MOST_DIRECTORIES: usize = 8;
@@ -42,74 +55,6 @@ pub(super) struct Probe {
     pub(super) means: Means,
     /// The first call that it makes, where a filter may be what answers.
     gate: Option<(Sysno, [u64; 6])>,
-}
-
-/// What an answer means.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Means {
-    /// A call that the kernel refuses with an error of its own where it gets to see it.
-    Call,
-    /// It is done, or it is not.
-    Act,
-    /// The removal of a name that is not there: that is said only where the directory takes
-    /// writes.
-    Removal,
-    /// PR_GET_NO_NEW_PRIVS: 0 where programs may bring privileges.
-    Privileges,
-    /// How many domains still fit: fewer than outside where there is one already.
-    Layers,
-    /// How much could be had, of which this much is allowed.
-    AtMost(u64),
-    /// A write past the largest size of a file.
-    Size,
-    /// A reservation beyond the quota.
-    Quota,
-}
-
-/// What was read out of an answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Reading {
-    Effect,
-    Refused,
-    /// It says nothing.
-    Nothing,
-}
-
-impl Means {
-    /// Whether the same is tried outside. What holds a limit would have to be loaded there.
-    pub(super) const fn is_compared(self) -> bool {
-        match self {
-            Means::Call | Means::Act | Means::Removal | Means::Privileges | Means::Layers => true,
-            Means::AtMost(_) | Means::Size | Means::Quota => false,
-        }
-    }
-
-    /// Reads the answer of inside; `outside` is the one of there, where it was tried there.
-    pub(super) fn read(self, inside: Answer, outside: Option<Answer>) -> Reading {
-        let refused = |yes: bool| match yes {
-            true => Reading::Refused,
-            false => Reading::Effect,
-        };
-        match (self, inside) {
-            (_, Answer::Unable(_)) => Reading::Nothing,
-            (Means::Call, Answer::Errno(e)) => refused([EPERM, EACCES, ENOSYS].contains(&e)),
-            (Means::Removal, Answer::Errno(e)) => refused(e != ENOENT),
-            (Means::Privileges, Answer::Value(value)) => refused(value != 0),
-            (Means::Layers, Answer::Value(inside)) => match outside {
-                Some(Answer::Value(outside)) => refused(inside < outside),
-                // Without a number from outside nothing can be said; a control that is claimed
-                // all the same has not been seen.
-                _ => Reading::Nothing,
-            },
-            (Means::AtMost(most), Answer::Value(value)) => refused(value <= most),
-            (Means::Size, Answer::Errno(EFBIG) | Answer::Killed(SIGXFSZ)) => Reading::Refused,
-            (Means::Quota, Answer::Errno(ENOSPC)) => Reading::Refused,
-            (Means::Size | Means::Quota, Answer::Errno(_) | Answer::Killed(_)) => Reading::Nothing,
-            (_, Answer::Done) => Reading::Effect,
-            (_, Answer::Errno(_) | Answer::Killed(_) | Answer::Other) => Reading::Refused,
-            (_, Answer::Value(_)) => Reading::Nothing,
-        }
-    }
 }
 
 impl Probe {
@@ -174,10 +119,12 @@ pub(super) struct Battery {
 }
 
 impl Battery {
-    pub(super) fn new(claims: &Claims, canaries: &Canaries) -> Self {
+    /// `gives_descriptors`: whether the config itself hands any to a command.
+    pub(super) fn new(claims: &Claims, canaries: &Canaries, gives_descriptors: bool) -> Self {
         let mut battery = Self::default();
         battery.calls();
         battery.view(claims);
+        battery.descriptors(gives_descriptors);
         battery.namespaces();
         battery.processes(canaries);
         battery.network(canaries);
@@ -247,6 +194,13 @@ impl Battery {
             self.probes
                 .push(probe.number(device).number(inode).arg(path));
         }
+        for path in KERNEL_SWITCHES {
+            if canary::file(path).is_some() {
+                let what = format!("open {path} for writing");
+                let probe = Probe::new(Control::FilesystemView, what, Means::Act, verb::WRITE);
+                self.probes.push(probe.arg(path));
+            }
+        }
         let read_only = mounts.iter().filter_map(|step| match step {
             MountStep::Bind {
                 target,
@@ -262,6 +216,21 @@ impl Battery {
         }
         for directory in ["/", "/etc"] {
             self.removal(Control::ReadOnlyRoot, directory.into());
+        }
+    }
+
+    /// A descriptor of the host's that is left open is a way to what it is of (CVE-2024-21626).
+    /// The agent closes them under every backend: outside, one is left open on purpose.
+    fn descriptors(&mut self, given: bool) {
+        let (control, what) = (
+            Control::FilesystemView,
+            "find a descriptor beside 0, 1 and 2",
+        );
+        if given {
+            self.skip(control, what, "the config hands some to each command");
+        } else {
+            let probe = Probe::new(control, what, Means::NoneOf, verb::DESCRIPTORS);
+            self.probes.push(probe);
         }
     }
 

@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 
 use super::answer::Answer;
-use super::battery::{Means, Probe, Reading, Untried};
+use super::battery::{Probe, Untried};
 use super::limits::Lone;
+use super::means::{Means, Reading};
 use super::{Claims, MeasuredControl, Observation, Outcome, Probed, Verification};
 use crate::control::{Control, ControlState};
 use crate::enforcement::{EnforcementReport, EnforcementRow};

@@ -12,7 +12,8 @@ use kavach_proto::probe::verb;
 
 use super::Claims;
 use super::answer::{Answer, SIGKILL, SIGXCPU};
-use super::battery::{Battery, Means, Reading};
+use super::battery::Battery;
+use super::means::{Means, Reading};
 use crate::control::Control;
 use crate::host::available_memory;
 use crate::plan::{MountStep, Resource};

@@ -21,6 +21,7 @@ mod battery;
 mod canary;
 mod judge;
 mod limits;
+mod means;
 mod run;
 #[cfg(feature = "process")]
 #[cfg(test)]

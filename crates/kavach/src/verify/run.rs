@@ -13,6 +13,7 @@ use super::{Claims, Verification};
 use crate::backend::Backend;
 use crate::command::Command;
 use crate::config::SandboxConfig;
+use crate::credential::{CredentialProxy, InjectionMethod, SecretRef};
 use crate::error::Result;
 use crate::lifecycle::SandboxState;
 use crate::policy::SandboxPolicy;
@@ -40,18 +41,16 @@ pub(super) async fn measure(
     let sandbox = running(config.clone()).await?;
     let claims = claims(sandbox.claims());
     let canaries = Canaries::new();
-    let battery = Battery::new(&claims, &canaries);
+    let battery = Battery::new(&claims, &canaries, gives_descriptors(&config));
     let probes = battery.probes.iter();
     let here = probes.clone().map(|probe| &probe.arguments[..]).collect();
     let inside = tried(sandbox, here).await?;
 
     let compared = probes.clone().filter(|probe| probe.means.is_compared());
     let there = compared.map(Probe::arguments_outside).collect();
-    let open = SandboxConfig::builder()
-        .backend(Backend::Noop)
-        .policy(SandboxPolicy::minimal())
-        .build();
-    let mut outside = tried(running(open).await?, there).await?.into_iter();
+    let mut outside = tried(running(nothing_isolated()).await?, there)
+        .await?
+        .into_iter();
 
     let mut made: Vec<Made> = Vec::new();
     for (probe, inside) in probes.zip(inside) {
@@ -68,6 +67,31 @@ pub(super) async fn measure(
     }
     made.extend(battery.untried.into_iter().map(Made::not));
     Ok(judge::judge(&claims, made))
+}
+
+/// Whether a command of this config has descriptors beside its standard streams.
+fn gives_descriptors(config: &SandboxConfig) -> bool {
+    let by_descriptor = |secret: &SecretRef| match secret.inject_via {
+        InjectionMethod::Pipe { .. } | InjectionMethod::File { .. } => true,
+        InjectionMethod::EnvVar { .. } | InjectionMethod::Stdin => false,
+    };
+    config.secrets().iter().any(by_descriptor)
+}
+
+/// Outside: no isolation, and one descriptor left open to be found.
+fn nothing_isolated() -> SandboxConfig {
+    let mut proxy = CredentialProxy::new();
+    let name = "left open";
+    proxy.register(name, "nothing");
+    let left_open = SecretRef {
+        name: name.into(),
+        inject_via: InjectionMethod::Pipe { fd: 9 },
+    };
+    SandboxConfig::builder()
+        .backend(Backend::Noop)
+        .policy(SandboxPolicy::minimal())
+        .credentials(proxy, vec![left_open])
+        .build()
 }
 
 async fn running(config: SandboxConfig) -> Result<Sandbox> {

@@ -40,6 +40,11 @@ pub(crate) fn getppid() -> u32 {
     call!("no pointers", nr::GETPPID).unwrap_or(0) as u32
 }
 
+pub(crate) fn is_open(fd: i32) -> bool {
+    const F_GETFD: usize = 1;
+    call!("no pointers", nr::FCNTL, sign(fd), F_GETFD).is_ok()
+}
+
 /// Removes a name that is no directory.
 pub(crate) fn unlink(path: &CStr) -> Res<()> {
     call!(
