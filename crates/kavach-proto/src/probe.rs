@@ -18,7 +18,7 @@ pub mod verb {
     pub const LINK: &[u8] = b"link";
     /// How many descriptors are open beside 0, 1 and 2.
     pub const DESCRIPTORS: &[u8] = b"descriptors";
-    /// Open a file for writing, and write nothing: path.
+    /// Open a regular file for writing, and write nothing: path.
     pub const WRITE: &[u8] = b"write";
     /// Remove a name that is not there: path.
     pub const REMOVE: &[u8] = b"remove";

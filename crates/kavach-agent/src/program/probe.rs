@@ -144,7 +144,11 @@ fn attempt(verb: &[u8], words: &mut Words<'_>, agent: u32) -> Tried {
             let found = sys::read_link(path, &mut buf)?;
             Ok(done_if(found == text.to_bytes()))
         }
-        verb::WRITE => sys::open(sys::AT_FDCWD, words.text()?, O_WRONLY).map(|_| Answer::Done),
+        verb::WRITE => {
+            let file = sys::open(sys::AT_FDCWD, words.text()?, O_WRONLY)?;
+            // A file of /proc that is masked is a device, which takes everything and keeps nothing.
+            Ok(done_if(sys::stat(&file)?.mode & 0o170_000 == 0o100_000))
+        }
         verb::DESCRIPTORS => {
             let open = (3..MOST_DESCRIPTORS).filter(|fd| sys::is_open(*fd));
             Ok(Answer::Value(open.count() as u64))
