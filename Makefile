@@ -45,4 +45,4 @@ leaks:
 
 # Builds each published crate from its own packaged sources.
 package:
-	cargo package --workspace --exclude kavach-bench --allow-dirty
+	cargo package --workspace --exclude kavach-bench --exclude kavach-fuzz --allow-dirty
