@@ -1,5 +1,5 @@
 # The project's commands. Each is a script that can be run by itself.
-.PHONY: demo setup install check test test-v2 bench bench-quick leaks package
+.PHONY: demo setup install check test test-v2 fuzz bench bench-quick leaks package
 
 # The main job, with no external part: builds kavach and runs a program in it.
 demo:
@@ -28,6 +28,11 @@ test: setup
 # Only those that run in a virtual machine, on control groups of version 2.
 test-v2:
 	@scripts/test-v2.sh
+
+# Each fuzz target for so many seconds, guided by coverage (make fuzz SECONDS=300).
+SECONDS ?= 60
+fuzz:
+	@scripts/fuzz.sh --all $(SECONDS)
 
 # Times beside bubblewrap's and hakoniwa's in the same run, into docs/benchmarks.md.
 bench:

@@ -27,7 +27,7 @@ triple=$(uname -m)-unknown-linux-gnu
 program=$out/$triple/fuzz/kavach-fuzz
 
 usage() {
-    sed -n '4,8s/^#   //p' "$0" >&2
+    sed -n '4,8s/^# *//p' "$0" >&2
     exit 2
 }
 
