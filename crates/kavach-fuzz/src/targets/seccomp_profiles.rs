@@ -46,6 +46,11 @@ pub(crate) fn run(data: &[u8]) {
             assert!(instructions > MAX_INSTRUCTIONS);
             return;
         }
+        Err(CompileError::NoSuchArgument { arg, .. }) => {
+            let mut conditions = group_rules(&profile).flat_map(|rule| rule.when);
+            assert!(arg > 5 && conditions.any(|condition| condition.arg == arg));
+            return;
+        }
         Err(error) => panic!("{error}"),
     };
     let filter = Filter::load(&program.to_bytes()).expect("the kernel takes it");
@@ -152,7 +157,12 @@ fn condition(input: &mut Input<'_>) -> Condition {
         })
         .collect();
     Condition {
-        arg: (shape & 7) % 6,
+        // Now and then one that is not there.
+        arg: match shape & 7 {
+            7 if shape >> 3 != 0x1f => 0,
+            6 => 1,
+            arg => arg,
+        },
         width: if shape & 8 == 0 {
             Width::Int
         } else {
