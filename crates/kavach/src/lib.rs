@@ -23,6 +23,9 @@ pub mod control;
 pub mod credential;
 pub mod enforcement;
 pub mod error;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod gc;
 pub mod host;
 pub mod lifecycle;

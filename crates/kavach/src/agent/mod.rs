@@ -4,6 +4,8 @@
 //! agent says is bounded and validated and is never evidence.
 
 mod connection;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod guest;
 mod image;
 mod link;

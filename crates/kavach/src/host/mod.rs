@@ -11,6 +11,8 @@ mod cgroups;
 pub(crate) mod directories;
 mod facts;
 mod fakes;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod probe;
 
 use std::path::PathBuf;
