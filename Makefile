@@ -1,5 +1,5 @@
 # The project's commands. Each is a script that can be run by itself.
-.PHONY: demo setup install check test test-v2 fuzz bench bench-quick leaks package
+.PHONY: demo setup install check test test-v2 fuzz bench bench-quick leaks faults soak package
 
 # The main job, with no external part: builds kavach and runs a program in it.
 demo:
@@ -47,6 +47,15 @@ bench-quick:
 N ?= 10000
 leaks:
 	@scripts/leaks.sh $(N)
+
+# Every fault many times (make faults ROUNDS=300), and what it leaves behind.
+ROUNDS ?= 300
+faults: setup
+	@scripts/faults.sh $(ROUNDS)
+
+# 100 000 sandboxes in a row, 1 000 at once, random acts against a model; about an hour.
+soak: setup
+	@scripts/soak.sh
 
 # Builds each published crate from its own packaged sources.
 package:

@@ -43,6 +43,7 @@ mod skips;
 mod supervise;
 mod supervisor;
 pub mod verify;
+mod worker;
 pub mod workspace;
 
 pub use audit::{AuditEvent, AuditHook, AuditKind, Decision};

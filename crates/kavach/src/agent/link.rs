@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use kavach_proto::{Ended, Failure, Kind, SignalRequest};
+use rustix::io::{Errno, retry_on_intr};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
 use tokio::io::unix::AsyncFd;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
@@ -60,13 +61,21 @@ impl Agent {
             deprecated,
             reason = "`register` is unsafe for types whose descriptor may change or close; an OwnedFd's does neither"
         )]
-        let pidfd = AsyncFd::new(pidfd)
-            .map(Arc::new)
-            .map_err(|source| KavachError::HostIo {
-                op: "watch the sandbox's first process".into(),
-                path: format!("/proc/{}", pid.as_raw_nonzero()).into(),
-                source,
-            })?;
+        let watched = AsyncFd::try_new(pidfd);
+        let pidfd = match watched {
+            Ok(pidfd) => Arc::new(pidfd),
+            Err(e) => {
+                let (pidfd, source) = e.into_parts();
+                // Nobody else would take its status.
+                drop((reader, writer));
+                gone(&pidfd);
+                return Err(KavachError::HostIo {
+                    op: "watch the sandbox's first process".into(),
+                    path: format!("/proc/{}", pid.as_raw_nonzero()).into(),
+                    source,
+                });
+            }
+        };
         let commands = Commands {
             writer: Arc::new(tokio::sync::Mutex::new(Some(writer))),
             waiting: Arc::default(),
@@ -98,7 +107,14 @@ impl Agent {
         if !*self.ended.borrow() {
             self.killed.store(true, Ordering::Release);
         }
-        let _ = pidfd_send_signal(self.pidfd.get_ref(), Signal::KILL);
+        if let Err(e) = pidfd_send_signal(self.pidfd.get_ref(), Signal::KILL)
+            && e != Errno::SRCH
+        {
+            // Where signals by descriptor are refused (a filter around this process that is older
+            // than they are), the agent ends with its connection.
+            tracing::warn!(error = %e, "an agent cannot be killed, and is asked to end");
+            self.close().await;
+        }
         self.ended().await;
     }
 
@@ -122,7 +138,7 @@ impl Agent {
 /// Kills a process that nobody else watches and takes its status.
 pub(super) fn gone(pidfd: &OwnedFd) {
     let _ = pidfd_send_signal(pidfd, Signal::KILL);
-    let _ = waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED);
+    let _ = retry_on_intr(|| waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED));
 }
 
 impl Commands {
@@ -277,10 +293,9 @@ async fn listen(
         let Ok(mut ready) = pidfd.readable().await else {
             break;
         };
-        match waitid(
-            WaitId::PidFd(pidfd.get_ref().as_fd()),
-            WaitIdOptions::EXITED | WaitIdOptions::NOHANG,
-        ) {
+        let id = || WaitId::PidFd(pidfd.get_ref().as_fd());
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+        match retry_on_intr(|| waitid(id(), options)) {
             Ok(None) => ready.clear_ready(),
             // Ended and reaped, or reaped by a caller that waits for all its children.
             Ok(Some(_)) | Err(_) => break,

@@ -7,7 +7,9 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use kavach_proto::{Failure, Kind, Step};
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use rustix::process::{
+    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, pidfd_open, pidfd_send_signal, waitid,
+};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 
@@ -23,10 +25,55 @@ pub(crate) struct Rehearsal {
     reader: OwnedReadHalf,
     writer: OwnedWriteHalf,
     pid: Pid,
-    pidfd: OwnedFd,
+    first: First,
     rehearsing: Option<Pid>,
     /// What the agent passed as the upper directory of the workspace.
     upper: Option<OwnedFd>,
+}
+
+/// The first process of a sandbox that nobody watches yet. Dropped, it is killed; [`sweep_later`]
+/// takes its status.
+#[derive(Debug)]
+struct First(Option<OwnedFd>);
+
+impl First {
+    fn keep(mut self) -> Option<OwnedFd> {
+        self.0.take()
+    }
+}
+
+impl Drop for First {
+    fn drop(&mut self) {
+        if let Some(pidfd) = self.0.take() {
+            let _ = pidfd_send_signal(&pidfd, Signal::KILL);
+        }
+    }
+}
+
+/// Takes the status of what a failed start left to end by itself. It may not even be known which
+/// process that is: the sandbox's first one is this thread's child, and says its name over a
+/// connection that may be what failed. Not waited for at once: what hangs in a mount that does
+/// not answer dies when it answers.
+fn sweep_later() {
+    const PAUSES_MS: [u64; 5] = [1, 10, 100, 1000, 10_000];
+    tokio::spawn(async {
+        for pause in PAUSES_MS {
+            tokio::time::sleep(Duration::from_millis(pause)).await;
+            sweep();
+        }
+    });
+}
+
+/// Takes the status of every child of this thread that has ended. All are kavach's; who waits for
+/// one of them itself takes "no such child" for its end, too.
+fn sweep() {
+    // Without CONFIG_PROC_CHILDREN there is no list, and what has ended stays a zombie.
+    let list = std::fs::read_to_string("/proc/thread-self/children").unwrap_or_default();
+    let children = list.split_ascii_whitespace();
+    for pid in children.filter_map(|pid| pid.parse().ok().and_then(Pid::from_raw)) {
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+        let _ = waitid(WaitId::Pid(pid), options);
+    }
 }
 
 /// How long a sandbox may take to be built. It takes milliseconds; a mount source on a file system
@@ -71,6 +118,7 @@ pub(crate) async fn start(
             // PID 1, if there is one, ends with the connection and with stage one.
             let _ = child.kill();
             let _ = child.wait();
+            sweep_later();
             Err(e)
         }
     }
@@ -90,6 +138,8 @@ fn spawn(title: &str) -> Result<(UnixStream, Child)> {
     let path = format!("/proc/self/fd/{}", image()?.as_raw_fd());
     // Without pre_exec, uid or gid std uses posix_spawn, which has vfork semantics: neither the
     // memory nor the page tables of the host application are copied.
+    // Before there is a child, which nobody would wait for if this failed.
+    let stream = UnixStream::from_std(ours).map_err(|e| failed("a socket pair", e))?;
     let child = Command::new(&path)
         .arg0(title)
         .arg("jail")
@@ -99,7 +149,6 @@ fn spawn(title: &str) -> Result<(UnixStream, Child)> {
         .stderr(Stdio::null())
         .spawn()
         .map_err(|e| failed(&path, e))?;
-    let stream = UnixStream::from_std(ours).map_err(|e| failed("a socket pair", e))?;
     Ok((stream, child))
 }
 
@@ -142,7 +191,7 @@ async fn build(
         reader,
         writer,
         pid,
-        pidfd,
+        first: First(Some(pidfd)),
         rehearsing: None,
         upper: None,
     };
@@ -253,7 +302,10 @@ impl Rehearsal {
             .await
             .map_err(|e| broken(format_args!("the rehearsal could not be ended: {e}")));
         match released {
-            Ok(()) => Agent::new(self.reader, self.writer, self.pid, self.pidfd),
+            Ok(()) => match self.first.keep() {
+                Some(pidfd) => Agent::new(self.reader, self.writer, self.pid, pidfd),
+                None => Err(broken(format_args!("its first process was given away"))),
+            },
             Err(e) => {
                 self.abandon();
                 Err(e)
@@ -265,6 +317,8 @@ impl Rehearsal {
     pub(crate) fn abandon(self) {
         drop(self.writer);
         drop(self.reader);
-        gone(&self.pidfd);
+        if let Some(pidfd) = self.first.keep() {
+            gone(&pidfd);
+        }
     }
 }

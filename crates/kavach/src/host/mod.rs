@@ -14,6 +14,7 @@ mod fakes;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 mod probe;
+mod unseen;
 
 use std::path::PathBuf;
 
@@ -24,6 +25,7 @@ pub use directories::{Directory, DirectoryKind, FileId, RootEntry, RootFacts};
 pub use facts::{
     Availability, CgroupFacts, CgroupVersion, ControllerFacts, HostFacts, IdRange, PathKind,
 };
+pub use unseen::Unseen;
 
 /// What this host can do, as this process.
 ///

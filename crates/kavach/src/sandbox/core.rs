@@ -222,7 +222,10 @@ impl Core {
     pub(super) async fn running(&self, act: &'static str) -> Result<RwLockReadGuard<'_, ()>> {
         if self.closing.load(Ordering::Acquire) {
             // As it answers from now on.
-            let state = SandboxState::Stopped;
+            let state = match self.state() {
+                state if state.is_live() => SandboxState::Stopped,
+                ended => ended,
+            };
             return Err(KavachError::NotRunning { state, act });
         }
         let turn = self.turn.read().await;

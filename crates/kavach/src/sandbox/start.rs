@@ -1,5 +1,6 @@
 //! From a config to a sandbox.
 
+use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::oneshot;
@@ -31,6 +32,13 @@ async fn build(config: SandboxConfig) -> Result<Sandbox> {
         .looking_at(spec.host_paths())
         .looking_at_directories(spec.host_directories())
         .looking_at_root(spec.rootfs());
+    if let Some(unseen) = &facts.unseen {
+        return Err(KavachError::HostIo {
+            op: "look at".into(),
+            path: unseen.path.clone(),
+            source: io::Error::from_raw_os_error(unseen.errno),
+        });
+    }
     let mut plan = plan(&spec, &facts)?;
     let secrets = Secrets::prepare(&config, &spec, &mut plan)?;
     let driver = backend::driver(spec.backend, &host)?;
