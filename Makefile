@@ -1,5 +1,5 @@
 # The project's commands. Each is a script that can be run by itself.
-.PHONY: demo setup install check test test-v2 bench bench-quick leaks faults soak package
+.PHONY: demo setup install check test test-v2 fuzz bench bench-quick leaks faults soak package
 
 # The main job, with no external part: builds kavach and runs a program in it.
 demo:
@@ -29,6 +29,11 @@ test: setup
 test-v2:
 	@scripts/test-v2.sh
 
+# Each fuzz target for so many seconds, guided by coverage (make fuzz SECONDS=300).
+SECONDS ?= 60
+fuzz:
+	@scripts/fuzz.sh --all $(SECONDS)
+
 # Times beside bubblewrap's and hakoniwa's in the same run, into docs/benchmarks.md.
 bench:
 	@scripts/bench.sh
@@ -54,4 +59,4 @@ soak: setup
 
 # Builds each published crate from its own packaged sources.
 package:
-	cargo package --workspace --exclude kavach-bench --allow-dirty
+	cargo package --workspace --exclude kavach-bench --exclude kavach-fuzz --allow-dirty

@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # Installs what a fresh Debian 12 machine lacks, and says what and why.
 #
-#   scripts/setup.sh [build|test|check|bench|v2]      (default: test)
+#   scripts/setup.sh [build|test|check|bench|fuzz|v2]      (default: test)
 #
 # build  what `cargo build` needs
 # test   also what the tests run or compare with
 # check  also the licence checker, which is compiled (some minutes, once)
 # bench  also what the peers need
+# fuzz   also the compiler of LLVM's fuzzer
 # v2     also the emulator, and what the machine in it is made of
 #
 # Idempotent: when everything is there it asks apt nothing and takes a moment.
@@ -14,9 +15,9 @@ set -euo pipefail
 
 group=${1:-test}
 case $group in
-build | test | check | bench | v2) ;;
+build | test | check | bench | fuzz | v2) ;;
 *)
-    echo "setup: unknown group '$group'; one of: build, test, check, bench, v2" >&2
+    echo "setup: unknown group '$group'; one of: build, test, check, bench, fuzz, v2" >&2
     exit 2
     ;;
 esac
@@ -36,7 +37,7 @@ want() {
 want gcc cc "the linker that cargo calls, and a compiler the strict policy must be able to run"
 want libc6-dev /usr/include/stdio.h "headers and start files for cc"
 
-if [[ $group != build ]]; then
+if [[ $group != build && $group != fuzz ]]; then
     want git git "guest of the tests: clone and commit inside the sandbox"
     want python3 python3 "guest of the tests: subprocesses, threads"
     # The program is there without the package: ask for the module itself.
@@ -62,6 +63,10 @@ if [[ $group != build ]]; then
 fi
 if [[ $group == bench ]]; then
     want libseccomp-dev /usr/include/seccomp.h "the peer hakoniwa links it; kavach itself does not"
+fi
+
+if [[ $group == fuzz ]]; then
+    want g++ g++ "LLVM's fuzzer is C++, and comes as source"
 fi
 
 if [[ $group == v2 ]]; then

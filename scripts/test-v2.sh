@@ -121,7 +121,7 @@ files+=(--file "$vm/selection=suite/selection")
 # Modules, in the order in which they need each other: overlayfs, which workspaces
 # are made of, and a disk; what the kernel has built in is no file.
 index=10
-for module in fs/overlayfs/overlay drivers/virtio/virtio drivers/virtio/virtio_ring \
+for module in fs/overlayfs/overlay drivers/virtio/virtio_ring drivers/virtio/virtio \
     drivers/virtio/virtio_pci_modern_dev drivers/virtio/virtio_pci_legacy_dev \
     drivers/virtio/virtio_pci drivers/block/virtio_blk lib/crc16 fs/mbcache fs/jbd2/jbd2 fs/ext4/ext4; do
     file=$vm/$image/lib/modules/$release/kernel/$module.ko

@@ -279,9 +279,11 @@ impl AuditKind {
                 )
             }
             Self::Transition { from, to } => format!("go from {from} to {to}"),
-            Self::Exec { argv, .. } => {
-                format!("run {}", argv.first().map_or("a command", String::as_str))
-            }
+            Self::Exec { argv, .. } => match argv.first() {
+                // The caller may have it from somebody else: it must not forge a line of its own.
+                Some(program) => format!("run {}", crate::names::shown_path(program)),
+                None => "run a command".into(),
+            },
             Self::Injection { name, via, .. } => format!("inject the secret `{name}` ({via})"),
             Self::Apply { .. } => "apply the changes of the workspace".into(),
             Self::ExecEnded { .. }
@@ -292,5 +294,33 @@ impl AuditKind {
             | Self::Applied { .. }
             | Self::ApplyFailed { .. } => "go on".into(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Never;
+
+    impl AuditHook for Never {
+        fn name(&self) -> &str {
+            "never"
+        }
+        fn before(&self, _: &AuditEvent) -> Decision {
+            Decision::Veto("no".into())
+        }
+    }
+
+    /// Found by fuzzing.
+    #[test]
+    fn a_program_s_name_forges_no_line_in_the_error_of_a_veto() {
+        let audit = Audit::new(&[Arc::new(Never)], "sandbox", "agent");
+        let argv = vec!["ls\n\u{1b}[2Jerror: all is well".into()];
+        let error = audit.before(AuditKind::Exec { exec: 1, argv }).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "vetoed by the hook `never`: run ls\\n\\u{1b}[2Jerror: all is well: no"
+        );
     }
 }

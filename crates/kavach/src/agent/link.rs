@@ -18,11 +18,11 @@ use crate::error::{KavachError, Result};
 
 /// What the agent's answers are waited for by.
 #[derive(Debug, Default)]
-struct Waiting {
-    started: HashMap<u32, oneshot::Sender<std::result::Result<u32, Failure>>>,
-    ended: HashMap<u32, watch::Sender<Option<Ended>>>,
-    ptmx: HashMap<u32, oneshot::Sender<std::result::Result<OwnedFd, Failure>>>,
-    idle: Vec<oneshot::Sender<()>>,
+pub(super) struct Waiting {
+    pub(super) started: HashMap<u32, oneshot::Sender<std::result::Result<u32, Failure>>>,
+    pub(super) ended: HashMap<u32, watch::Sender<Option<Ended>>>,
+    pub(super) ptmx: HashMap<u32, oneshot::Sender<std::result::Result<OwnedFd, Failure>>>,
+    pub(super) idle: Vec<oneshot::Sender<()>>,
     /// The connection is over; nothing will be answered any more.
     closed: bool,
 }
@@ -258,16 +258,11 @@ impl Commands {
     }
 }
 
-/// Hands the agent's frames to whoever waits for them, until the agent is gone.
-async fn listen(
-    mut reader: OwnedReadHalf,
-    waiting: Arc<Mutex<Waiting>>,
-    pidfd: Arc<AsyncFd<OwnedFd>>,
-    end: watch::Sender<bool>,
-) {
+/// Hands the agent's frames to whoever waits for them, until it is gone or says what it must not.
+pub(super) async fn hear(reader: &mut OwnedReadHalf, waiting: &Mutex<Waiting>) {
     let lock = || waiting.lock().unwrap_or_else(PoisonError::into_inner);
     loop {
-        let handled = match connection::receive(&mut reader).await {
+        let handled = match connection::receive(reader).await {
             Ok(Some(frame)) => deliver(frame, &mut lock()),
             Ok(None) => break,
             Err(e) => Err(e),
@@ -277,14 +272,21 @@ async fn listen(
             break;
         }
     }
-    {
-        // Dropping the senders tells everybody who waits.
-        let mut waiting = lock();
-        *waiting = Waiting {
-            closed: true,
-            ..Waiting::default()
-        };
-    }
+    // Dropping the senders tells everybody who waits.
+    *lock() = Waiting {
+        closed: true,
+        ..Waiting::default()
+    };
+}
+
+/// Hears the agent to the end of the connection, and sees to it that it has ended then.
+async fn listen(
+    mut reader: OwnedReadHalf,
+    waiting: Arc<Mutex<Waiting>>,
+    pidfd: Arc<AsyncFd<OwnedFd>>,
+    end: watch::Sender<bool>,
+) {
+    hear(&mut reader, &waiting).await;
     // Broken protocol or closed socket: either way it must not live on.
     let _ = pidfd_send_signal(pidfd.get_ref(), Signal::KILL);
     loop {

@@ -5,6 +5,8 @@
 
 mod children;
 mod connection;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod guest;
 mod image;
 mod link;

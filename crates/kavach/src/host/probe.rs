@@ -115,7 +115,7 @@ fn read_number(eyes: &Eyes, path: &str) -> Option<u64> {
 }
 
 /// A capability set of `/proc/self/status` (`proc_pid_status(5)`); empty if it is not there.
-fn capability_set(status: &str, key: &str) -> u64 {
+pub(super) fn capability_set(status: &str, key: &str) -> u64 {
     status
         .lines()
         .find_map(|line| line.strip_prefix(key))
@@ -124,7 +124,7 @@ fn capability_set(status: &str, key: &str) -> u64 {
 }
 
 /// The lines of a `uid_map` (`user_namespaces(7)`).
-fn id_ranges(map: &str) -> Vec<IdRange> {
+pub(super) fn id_ranges(map: &str) -> Vec<IdRange> {
     map.lines()
         .filter_map(|line| {
             let mut numbers = line.split_ascii_whitespace().map(str::parse::<u32>);

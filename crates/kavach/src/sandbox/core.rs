@@ -16,7 +16,7 @@ use crate::error::{KavachError, Result};
 use crate::lifecycle::{self, SandboxState};
 use crate::plan::Plan;
 use crate::result::Termination;
-use crate::scoring::StrengthScore;
+use crate::scoring::{Circumstances, StrengthScore};
 use crate::supervise::PauseClock;
 use crate::supervisor::supervisor;
 use crate::workspace::Baseline;
@@ -34,6 +34,7 @@ pub(super) struct Parts {
     pub(super) plan: Plan,
     pub(super) report: EnforcementReport,
     pub(super) strength: StrengthScore,
+    pub(super) circumstances: Circumstances,
     pub(super) audit: Audit,
     pub(super) secrets: Secrets,
     pub(super) instance: Arc<dyn Instance>,
@@ -133,6 +134,10 @@ impl Core {
 
     pub(super) const fn strength(&self) -> StrengthScore {
         self.parts.strength
+    }
+
+    pub(super) const fn circumstances(&self) -> Circumstances {
+        self.parts.circumstances
     }
 
     pub(super) const fn audit(&self) -> &Audit {

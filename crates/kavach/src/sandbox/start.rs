@@ -56,7 +56,8 @@ async fn build(config: SandboxConfig) -> Result<Sandbox> {
     let (done, result) = oneshot::channel();
     supervisor()?.spawn(async move {
         let started = driver.start(&plan, &name).await.map(|started| {
-            let strength = strength(&spec, &started);
+            let circumstances = circumstances(&started);
+            let strength = strength(&spec, &started, circumstances);
             let Started {
                 instance, report, ..
             } = started;
@@ -66,6 +67,7 @@ async fn build(config: SandboxConfig) -> Result<Sandbox> {
                 plan,
                 report,
                 strength,
+                circumstances,
                 audit,
                 secrets,
                 instance,
@@ -88,14 +90,17 @@ async fn build(config: SandboxConfig) -> Result<Sandbox> {
     Ok(sandbox)
 }
 
-fn strength(spec: &Spec, started: &Started) -> StrengthScore {
+fn circumstances(started: &Started) -> Circumstances {
+    Circumstances {
+        guest_is_host_root: started.host_root,
+        ..Circumstances::default()
+    }
+}
+
+fn strength(spec: &Spec, started: &Started, circumstances: Circumstances) -> StrengthScore {
     if spec.backend == Backend::Noop {
         // Nothing is enforced, whatever the supervisor holds.
         return scoring::score_backend(Backend::Noop, &spec.policy);
     }
-    let circumstances = Circumstances {
-        guest_is_host_root: started.host_root,
-        ..Circumstances::default()
-    };
     scoring::strength(spec.backend, &spec.policy, &started.report, circumstances)
 }

@@ -17,7 +17,7 @@ use crate::harness::fixture;
 /// The policies of the process backend that isolate.
 pub(crate) const ISOLATING: [&str; 2] = ["basic", "strict"];
 /// How long something may take that should take no time.
-pub(crate) const SOON: Duration = Duration::from_secs(20);
+pub(crate) const SOON: Duration = Duration::from_secs(60);
 
 /// A running sandbox and the runtime that drives it.
 pub(crate) struct World {

@@ -164,7 +164,7 @@ fn read_subids(path: &str) -> Vec<(u64, u64)> {
         .unwrap_or_default()
 }
 
-fn parse_subids(text: &str) -> Vec<(u64, u64)> {
+pub(super) fn parse_subids(text: &str) -> Vec<(u64, u64)> {
     let parse = |line: &str| {
         let mut fields = line.splitn(3, ':').skip(1);
         Some((
