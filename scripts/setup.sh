@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # Installs what a fresh Debian 12 machine lacks, and says what and why.
 #
-#   scripts/setup.sh [build|test|check|bench|fuzz|v2]      (default: test)
+#   scripts/setup.sh [build|test|check|bench|fuzz|coverage|v2]      (default: test)
 #
 # build  what `cargo build` needs
 # test   also what the tests run or compare with
 # check  also the licence checker, which is compiled (some minutes, once)
 # bench  also what the peers need
 # fuzz   also the compiler of LLVM's fuzzer
+# coverage  also what reads the counts of instrumented programs
 # v2     also the emulator, and what the machine in it is made of
 #
 # Idempotent: when everything is there it asks apt nothing and takes a moment.
@@ -15,9 +16,9 @@ set -euo pipefail
 
 group=${1:-test}
 case $group in
-build | test | check | bench | fuzz | v2) ;;
+build | test | check | bench | fuzz | coverage | v2) ;;
 *)
-    echo "setup: unknown group '$group'; one of: build, test, check, bench, fuzz, v2" >&2
+    echo "setup: unknown group '$group'; one of: build, test, check, bench, fuzz, coverage, v2" >&2
     exit 2
     ;;
 esac
@@ -67,6 +68,13 @@ fi
 
 if [[ $group == fuzz ]]; then
     want g++ g++ "LLVM's fuzzer is C++, and comes as source"
+fi
+
+if [[ $group == coverage ]]; then
+    # The readers must be of the LLVM that rustc has.
+    llvm=$(rustc -vV | sed -n 's/^LLVM version: \([0-9]*\).*/\1/p')
+    want "llvm-$llvm" "llvm-cov-$llvm" "reads what instrumented programs count"
+    want acl setfacl "lets the ordinary user's half add to the same counts"
 fi
 
 if [[ $group == v2 ]]; then
