@@ -1,5 +1,5 @@
 # The project's commands. Each is a script that can be run by itself.
-.PHONY: demo setup install check test test-v2 fuzz bench bench-quick leaks faults soak package
+.PHONY: demo setup install check test test-v2 test-kernels coverage real-software fuzz bench bench-quick leaks faults soak package
 
 # The main job, with no external part: builds kavach and runs a program in it.
 demo:
@@ -33,6 +33,18 @@ test-v2:
 SECONDS ?= 60
 fuzz:
 	@scripts/fuzz.sh --all $(SECONDS)
+
+# The same under each of Debian's kernels, one after the other; ten minutes each.
+test-kernels:
+	@scripts/test-kernels.sh
+
+# Line coverage of the library, from all tests of this machine.
+coverage: setup
+	@scripts/coverage.sh
+
+# Python's regression tests and stress-ng, outside and inside; half an hour.
+real-software:
+	@scripts/real-software.sh
 
 # Times beside bubblewrap's and hakoniwa's in the same run, into docs/benchmarks.md.
 bench:

@@ -18,20 +18,13 @@ import sys
 import xml.etree.ElementTree as xml
 
 # Files, processes, signals, threads, memory, terminals, sockets, time.
-SYSTEM = """test_asyncgen test_builtin test_bytes test_codecs test_compileall test_concurrent_futures
- test_contextlib test_dbm test_decimal test_dict test_docxmlrpc test_epoll test_exceptions test_fcntl
- test_file test_fileio test_filecmp test_fork1 test_functools test_gc test_genericpath test_getpass
- test_glob test_grp test_gzip test_hashlib test_httpservers test_import test_ioctl test_io test_itertools
- test_json test_kqueue test_largefile test_linecache test_locale test_logging test_mailbox test_mmap
- test_multiprocessing_fork test_multiprocessing_main_handling test_netrc test_openpty test_os
- test_ossaudiodev test_pathlib test_pickle test_pkgutil test_poll test_popen test_posix test_posixpath
- test_pty test_pwd test_py_compile test_queue test_random test_re test_regrtest test_resource test_runpy
- test_sched test_select test_selectors test_shelve test_shlex test_shutil test_signal test_site
- test_smtplib test_socket test_socketserver test_spwd test_sqlite3 test_stat test_statistics test_string
- test_struct test_subprocess test_sys test_sys_setprofile test_syslog test_tarfile test_telnetlib
- test_tempfile test_thread test_threading test_threadsignals test_time test_timeout test_tokenize test_tty
- test_urllib test_urllib2_localnet test_uuid test_wait3 test_wait4 test_xmlrpc test_zipapp test_zipfile
- test_zlib""".split()
+SYSTEM = """test_epoll test_fcntl test_file test_fileio test_fork1 test_genericpath test_getpass test_glob
+ test_grp test_httpservers test_ioctl test_io test_largefile test_locale test_mmap test_netrc test_openpty
+ test_os test_pathlib test_pkgutil test_poll test_popen test_posix test_posixpath test_pty test_pwd
+ test_resource test_runpy test_select test_selectors test_shutil test_signal test_site test_socket
+ test_socketserver test_spwd test_sqlite3 test_stat test_subprocess test_sys test_syslog test_tarfile
+ test_tempfile test_thread test_threading test_threadsignals test_time test_timeout test_tty test_uuid
+ test_urllib2_localnet test_wait3 test_wait4 test_zipapp test_zipfile""".split()
 
 ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "TERM": "dumb"}
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what a fresh Debian 12 machine lacks, and says what and why.
 #
-#   scripts/setup.sh [build|test|check|bench|fuzz|coverage|v2]      (default: test)
+#   scripts/setup.sh [build|test|check|bench|fuzz|coverage|real-software|v2]      (default: test)
 #
 # build  what `cargo build` needs
 # test   also what the tests run or compare with
@@ -9,6 +9,7 @@
 # bench  also what the peers need
 # fuzz   also the compiler of LLVM's fuzzer
 # coverage  also what reads the counts of instrumented programs
+# real-software  also programs whose own tests are run inside
 # v2     also the emulator, and what the machine in it is made of
 #
 # Idempotent: when everything is there it asks apt nothing and takes a moment.
@@ -16,9 +17,9 @@ set -euo pipefail
 
 group=${1:-test}
 case $group in
-build | test | check | bench | fuzz | coverage | v2) ;;
+build | test | check | bench | fuzz | coverage | real-software | v2) ;;
 *)
-    echo "setup: unknown group '$group'; one of: build, test, check, bench, fuzz, coverage, v2" >&2
+    echo "setup: unknown group '$group'; one of: build, test, check, bench, fuzz, coverage, real-software, v2" >&2
     exit 2
     ;;
 esac
@@ -68,6 +69,11 @@ fi
 
 if [[ $group == fuzz ]]; then
     want g++ g++ "LLVM's fuzzer is C++, and comes as source"
+fi
+
+if [[ $group == real-software ]]; then
+    want libpython3.11-testsuite /usr/lib/python3.11/test/test_posix.py "tests that programs come with"
+    want stress-ng stress-ng "asks the kernel for everything, much of it"
 fi
 
 if [[ $group == coverage ]]; then
