@@ -1,5 +1,5 @@
 # The project's commands. Each is a script that can be run by itself.
-.PHONY: demo setup install check test test-v2 bench bench-quick leaks package
+.PHONY: demo setup install check test test-v2 test-kernels coverage real-software fuzz bench bench-quick leaks faults soak package
 
 # The main job, with no external part: builds kavach and runs a program in it.
 demo:
@@ -29,6 +29,23 @@ test: setup
 test-v2:
 	@scripts/test-v2.sh
 
+# Each fuzz target for so many seconds, guided by coverage (make fuzz SECONDS=300).
+SECONDS ?= 60
+fuzz:
+	@scripts/fuzz.sh --all $(SECONDS)
+
+# The same under each of Debian's kernels, one after the other; ten minutes each.
+test-kernels:
+	@scripts/test-kernels.sh
+
+# Line coverage of the library, from all tests of this machine.
+coverage: setup
+	@scripts/coverage.sh
+
+# Python's regression tests and stress-ng, outside and inside; half an hour.
+real-software:
+	@scripts/real-software.sh
+
 # Times beside bubblewrap's and hakoniwa's in the same run, into docs/benchmarks.md.
 bench:
 	@scripts/bench.sh
@@ -43,6 +60,15 @@ N ?= 10000
 leaks:
 	@scripts/leaks.sh $(N)
 
+# Every fault many times (make faults ROUNDS=300), and what it leaves behind.
+ROUNDS ?= 300
+faults: setup
+	@scripts/faults.sh $(ROUNDS)
+
+# 100 000 sandboxes in a row, 1 000 at once, random acts against a model; about an hour.
+soak: setup
+	@scripts/soak.sh
+
 # Builds each published crate from its own packaged sources.
 package:
-	cargo package --workspace --exclude kavach-bench --allow-dirty
+	cargo package --workspace --exclude kavach-bench --exclude kavach-fuzz --allow-dirty

@@ -19,6 +19,10 @@ cargo clippy --quiet --workspace --all-targets --features kavach/full,kavach-cli
 step "clippy: benchmarks with the peer that is linked"
 cargo clippy --quiet -p kavach-bench --all-targets --features hakoniwa -- -D warnings
 
+step "clippy: the fuzzer"
+scripts/setup.sh fuzz >/dev/null
+cargo clippy --quiet -p kavach-fuzz --all-targets --features libfuzzer -- -D warnings
+
 for feature in process gvisor firecracker wasm oci sgx sev full; do
     step "clippy: $feature alone"
     cargo clippy --quiet -p kavach -p kavach-cli \
@@ -40,7 +44,7 @@ cargo deny --log-level error check bans licenses sources
 step "packages"
 # Collects each published crate from its own sources (`make package` also
 # builds them), and asks the registry for dependencies that were withdrawn.
-report=$(cargo package --workspace --exclude kavach-bench --allow-dirty --no-verify 2>&1) || {
+report=$(cargo package --workspace --exclude kavach-bench --exclude kavach-fuzz --allow-dirty --no-verify 2>&1) || {
     printf '%s\n' "$report" >&2
     exit 1
 }

@@ -2,20 +2,21 @@
 # Creates, uses and destroys sandboxes in a row, in one process, and compares
 # what is on the host before and after: nothing may be left.
 #
-#   scripts/leaks.sh [--user NAME] [--private] [N]      (default: 10000)
+#   scripts/leaks.sh [--user NAME] [--private] [--at-once K] [N]     (default: 10000)
 #
+# --at-once K  K sandboxes side by side, then the next K (default: 1)
 # --user NAME  as root: run the sandboxes as this ordinary user
 # --private    as root: count inside a PID, mount and IPC namespace and a /tmp
 #              and /run/kavach of the script's own, for a machine on which others
 #              work too. Cgroups have no such view: those are counted whose names
 #              say that they were made in this PID namespace.
 #
-# The example prints its own file descriptors, before and after, and fails if
-# they differ. Exits 1 on a difference.
+# The example prints its own descriptors, threads and memory, before and after,
+# and fails if any are left. Exits 1 on a difference.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-user= private= count=10000
+user= private= at_once=1 count=10000
 while (($#)); do
     case $1 in
     --user)
@@ -23,6 +24,10 @@ while (($#)); do
         shift
         ;;
     --private) private=1 ;;
+    --at-once)
+        at_once=${2:?--at-once needs a number}
+        shift
+        ;;
     [0-9]*) count=$1 ;;
     *)
         echo "leaks: unknown argument '$1'" >&2
@@ -51,7 +56,7 @@ if [[ ! ${KAVACH_LEAKS_WORK:-} ]]; then
     if [[ $private ]]; then
         status=0
         unshare --pid --fork --mount --mount-proc --ipc \
-            "$0" --private ${user:+--user "$user"} "$count" || status=$?
+            "$0" --private ${user:+--user "$user"} --at-once "$at_once" "$count" || status=$?
         exit "$status"
     fi
 elif [[ $private ]]; then
@@ -112,10 +117,13 @@ fi
 # file, kavach's parent cgroup) is no leak; what is made per sandbox is.
 "${as_user[@]}" "$work/leaks" 1 >/dev/null
 
+# Some twenty descriptors each.
+ulimit -n "$(ulimit -Hn)"
+
 snapshot before
 show before BEFORE
 status=0
-"${as_user[@]}" "$work/leaks" "$count" || status=$?
+"${as_user[@]}" "$work/leaks" "$count" strict "$at_once" || status=$?
 if ((status != 0)); then
     echo "leaks: the example failed with $status" >&2
 fi

@@ -1,12 +1,15 @@
 #!/usr/bin/env bash
 # Installs what a fresh Debian 12 machine lacks, and says what and why.
 #
-#   scripts/setup.sh [build|test|check|bench|v2]      (default: test)
+#   scripts/setup.sh [build|test|check|bench|fuzz|coverage|real-software|v2]      (default: test)
 #
 # build  what `cargo build` needs
 # test   also what the tests run or compare with
 # check  also the licence checker, which is compiled (some minutes, once)
 # bench  also what the peers need
+# fuzz   also the compiler of LLVM's fuzzer
+# coverage  also what reads the counts of instrumented programs
+# real-software  also programs whose own tests are run inside
 # v2     also the emulator, and what the machine in it is made of
 #
 # Idempotent: when everything is there it asks apt nothing and takes a moment.
@@ -14,9 +17,9 @@ set -euo pipefail
 
 group=${1:-test}
 case $group in
-build | test | check | bench | v2) ;;
+build | test | check | bench | fuzz | coverage | real-software | v2) ;;
 *)
-    echo "setup: unknown group '$group'; one of: build, test, check, bench, v2" >&2
+    echo "setup: unknown group '$group'; one of: build, test, check, bench, fuzz, coverage, real-software, v2" >&2
     exit 2
     ;;
 esac
@@ -36,7 +39,7 @@ want() {
 want gcc cc "the linker that cargo calls, and a compiler the strict policy must be able to run"
 want libc6-dev /usr/include/stdio.h "headers and start files for cc"
 
-if [[ $group != build ]]; then
+if [[ $group != build && $group != fuzz ]]; then
     want git git "guest of the tests: clone and commit inside the sandbox"
     want python3 python3 "guest of the tests: subprocesses, threads"
     # The program is there without the package: ask for the module itself.
@@ -62,6 +65,22 @@ if [[ $group != build ]]; then
 fi
 if [[ $group == bench ]]; then
     want libseccomp-dev /usr/include/seccomp.h "the peer hakoniwa links it; kavach itself does not"
+fi
+
+if [[ $group == fuzz ]]; then
+    want g++ g++ "LLVM's fuzzer is C++, and comes as source"
+fi
+
+if [[ $group == real-software ]]; then
+    want libpython3.11-testsuite /usr/lib/python3.11/test/test_posix.py "tests that programs come with"
+    want stress-ng stress-ng "asks the kernel for everything, much of it"
+fi
+
+if [[ $group == coverage ]]; then
+    # The readers must be of the LLVM that rustc has.
+    llvm=$(rustc -vV | sed -n 's/^LLVM version: \([0-9]*\).*/\1/p')
+    want "llvm-$llvm" "llvm-cov-$llvm" "reads what instrumented programs count"
+    want acl setfacl "lets the ordinary user's half add to the same counts"
 fi
 
 if [[ $group == v2 ]]; then

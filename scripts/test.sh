@@ -5,7 +5,9 @@
 #   N passed, N failed, N skipped
 #
 # Arguments go to `cargo test`; without any, the tests of scripts/test-v2.sh run
-# too, in their virtual machine. The exit code is that of the first that failed.
+# too, in their virtual machine, and each fuzz target for KAVACH_FUZZ_SECONDS
+# (default: 6), which counts as a test. The exit code is that of the first that
+# failed.
 # How a test skips is told in docs/development/testing.md.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -28,6 +30,12 @@ if (($# == 0)); then
     scripts/test-v2.sh 2>&1 | tee -a "$log"
     machine=${PIPESTATUS[0]}
     ((status)) || status=$machine
+    printf 'test %s ... ignored, %s\n\ntest result: ok. 0 passed; 0 failed; 1 ignored\n' \
+        vm-6.12::the_machine_ran_to_its_end "a run has time for one kernel: make test-kernels has both" |
+        tee -a "$log"
+    scripts/fuzz.sh --all "${KAVACH_FUZZ_SECONDS:-6}" 2>&1 | tee -a "$log"
+    fuzzed=${PIPESTATUS[0]}
+    ((status)) || status=$fuzzed
 fi
 set -e
 
@@ -57,6 +65,8 @@ awk -v skips="$KAVACH_SKIP_LOG" '
             reason[name] = "SKIP: " name ": " (why == "" ? "ignored, no reason given" : why)
         }
     }
+    /^fuzz: [a-z_]+: .* executions, 0 crashes$/ { passed++ }
+    /^fuzz: [a-z_]+: .* executions, [1-9][0-9]* crashes$/ { failed++ }
     /^test result: / {
         for (i = 2; i <= NF; i++) {
             if ($i ~ /^passed/) passed += $(i - 1)

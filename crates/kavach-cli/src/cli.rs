@@ -54,6 +54,13 @@ pub(crate) enum Verb {
     /// The scale says what a policy gives where all of it holds. What a sandbox really has
     /// depends on the host: `--here` builds one and reads back what holds.
     Score(ScoreArgs),
+    /// Measure the strength of a sandbox: try what it is to refuse, from inside.
+    ///
+    /// A program of kavach's own runs in sandboxes made for it, as every program does, and tries
+    /// one door after another; nothing it does outlives it. The measured score counts what was
+    /// seen refused. What is claimed and was seen to go through is an error: "claimed, not
+    /// observed".
+    Verify(VerifyArgs),
     /// Look at what this host can enforce, and say how to get what is missing.
     ///
     /// It looks at the kernel, control groups and the programs of the backends, and builds a
@@ -86,6 +93,7 @@ impl Verb {
             Verb::Shell(args) => args.output,
             Verb::Backends(output) | Verb::Doctor(output) => *output,
             Verb::Score(args) => args.output,
+            Verb::Verify(args) => args.output,
             Verb::Policy(args) => match &args.verb {
                 PolicyVerb::Show(args) => args.output,
                 PolicyVerb::Check(args) => args.output,
@@ -102,7 +110,9 @@ impl Verb {
     /// Whether it builds sandboxes.
     pub(crate) const fn makes_sandboxes(&self) -> bool {
         match self {
-            Verb::Exec(_) | Verb::Shell(_) | Verb::Score(_) | Verb::Doctor(_) => true,
+            Verb::Exec(_) | Verb::Shell(_) | Verb::Score(_) | Verb::Verify(_) | Verb::Doctor(_) => {
+                true
+            }
             Verb::Backends(_)
             | Verb::Policy(_)
             | Verb::Gc(_)
@@ -123,7 +133,7 @@ pub(crate) struct OutputArgs {
     pub(crate) quiet: bool,
 }
 
-/// What `exec` and `shell` have in common.
+/// What `exec`, `shell` and `verify` have in common.
 #[derive(Debug, Args)]
 pub(crate) struct SandboxArgs {
     /// What isolates the program [default: process]
@@ -158,9 +168,6 @@ pub(crate) struct SandboxArgs {
     /// Show the system of this directory (its usr, bin, etc) instead of the host's
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, help_heading = FILES)]
     pub(crate) rootfs: Option<PathBuf>,
-    /// Start in this directory, inside [default: the workspace, else the home directory inside]
-    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, help_heading = FILES)]
-    pub(crate) cwd: Option<PathBuf>,
     /// Set a variable inside; may be repeated. The host's own are not passed on
     #[arg(long, value_name = "NAME=VALUE", help_heading = ENVIRONMENT)]
     pub(crate) env: Vec<OsString>,
@@ -199,6 +206,14 @@ const NETWORK: &str = "Network options";
 const LIMITS: &str = "Limit options";
 const TERMINAL: &str = "Terminal options";
 const OUTPUT: &str = "Output options";
+
+/// Where the program starts.
+#[derive(Debug, Args)]
+pub(crate) struct PlaceArgs {
+    /// Start in this directory, inside [default: the workspace, else the home directory inside]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, help_heading = FILES)]
+    pub(crate) cwd: Option<PathBuf>,
+}
 
 /// What becomes of the changes in the workspace.
 #[derive(Debug, Args)]
@@ -252,6 +267,8 @@ pub(crate) struct ExecArgs {
     #[command(flatten)]
     pub(crate) sandbox: SandboxArgs,
     #[command(flatten)]
+    pub(crate) place: PlaceArgs,
+    #[command(flatten)]
     pub(crate) apply: ApplyArgs,
     #[command(flatten)]
     pub(crate) terminal: TerminalArgs,
@@ -268,6 +285,8 @@ pub(crate) struct ExecArgs {
 pub(crate) struct ShellArgs {
     #[command(flatten)]
     pub(crate) sandbox: SandboxArgs,
+    #[command(flatten)]
+    pub(crate) place: PlaceArgs,
     #[command(flatten)]
     pub(crate) apply: ApplyArgs,
     #[command(flatten)]
@@ -297,6 +316,14 @@ pub(crate) struct ScoreArgs {
     /// [backend: process, policy: basic, where none is given]
     #[arg(long)]
     pub(crate) here: bool,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct VerifyArgs {
+    #[command(flatten)]
+    pub(crate) sandbox: SandboxArgs,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
 }

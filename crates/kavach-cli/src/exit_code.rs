@@ -7,7 +7,8 @@ use kavach::{KavachError, Termination};
 
 /// It worked.
 pub(crate) const OK: u8 = 0;
-/// `doctor`: the policy `strict` does not work here. `gc`: something could not be removed.
+/// `doctor`: the policy `strict` does not work here. `verify`: a control is claimed and was not
+/// observed. `gc`: something could not be removed.
 pub(crate) const NOT_OK: u8 = 1;
 /// The wall clock limit ended the guest.
 pub(crate) const TIMED_OUT: u8 = 124;

@@ -82,6 +82,17 @@ const SCORE: &[Example] = &[
     ),
 ];
 
+const VERIFY: &[Example] = &[
+    example(
+        "kavach verify --policy strict",
+        "measure how strong a sandbox is here, and see every probe",
+    ),
+    example(
+        "kavach verify --policy ./mine.toml --json",
+        "gate on it: the exit code is 1 where a claim does not hold",
+    ),
+];
+
 const DOCTOR: &[Example] = &[example(
     "kavach doctor",
     "list what is missing on this host, each with its fix",
@@ -148,6 +159,7 @@ pub(crate) fn examples(name: &str) -> &'static [Example] {
         "kavach shell" => SHELL,
         "kavach backends" => BACKENDS,
         "kavach score" => SCORE,
+        "kavach verify" => VERIFY,
         "kavach doctor" => DOCTOR,
         "kavach policy show" => POLICY_SHOW,
         "kavach policy check" => POLICY_CHECK,
@@ -179,6 +191,11 @@ pub(crate) fn exit_codes(name: &str) -> ExitCodes {
         "kavach doctor" => &[
             ("0", "the policy strict works here"),
             ("1", "it does not"),
+            ("125", "kavach failed, or the arguments are wrong"),
+        ],
+        "kavach verify" => &[
+            ("0", "nothing that is claimed was seen to fail"),
+            ("1", "something was: claimed, not observed"),
             ("125", "kavach failed, or the arguments are wrong"),
         ],
         "kavach policy diff" => &[

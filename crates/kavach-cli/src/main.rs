@@ -61,6 +61,7 @@ fn run(verb: Verb) -> u8 {
         Verb::Shell(args) => commands::shell::run(args),
         Verb::Backends(args) => commands::backends::run(&args),
         Verb::Score(args) => commands::score::run(&args),
+        Verb::Verify(args) => commands::verify::run(&args),
         Verb::Doctor(args) => commands::doctor::run(&args),
         Verb::Policy(args) => commands::policy::run(&args.verb),
         Verb::Gc(args) => commands::gc::run(&args),

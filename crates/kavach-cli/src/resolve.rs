@@ -19,7 +19,6 @@ pub(crate) struct Resolved {
     pub(crate) config: SandboxConfig,
     /// The wall clock limit in milliseconds; 0: none. For messages.
     pub(crate) timeout_ms: u64,
-    pub(crate) cwd: Option<PathBuf>,
     given: Given,
 }
 
@@ -134,7 +133,6 @@ pub(crate) fn resolve(args: &SandboxArgs) -> Result<Resolved> {
     Ok(Resolved {
         config: builder.build(),
         timeout_ms,
-        cwd: args.cwd.clone(),
         given,
     })
 }

@@ -111,7 +111,7 @@ fn zsh_takes_the_script_and_policies_are_presets_or_files() {
         ["_kavach: function", "_kavach_policy: function", "_kavach"]
     );
     let script = text(&run(["completions", "zsh"]).stdout);
-    assert_eq!(script.matches(":NAME|FILE:_kavach_policy'").count(), 3);
+    assert_eq!(script.matches(":NAME|FILE:_kavach_policy'").count(), 4);
 }
 
 #[test]

@@ -50,9 +50,10 @@ fn the_help_of_exec() {
 
 #[test]
 fn the_help_of_the_other_verbs() {
-    let verbs: [&[&str]; 7] = [
+    let verbs: [&[&str]; 8] = [
         &["backends"],
         &["score"],
+        &["verify"],
         &["doctor"],
         &["policy"],
         &["gc"],

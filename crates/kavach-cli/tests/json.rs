@@ -150,6 +150,16 @@ fn score_here_prints_its_document() {
 }
 
 #[test]
+fn verify_prints_its_document() {
+    let name = "verify_prints_its_document";
+    if schemas(name) && sandboxes(name, "strict") {
+        let found = keeps("verify", &["verify", "--policy", "strict", "--json"]);
+        assert_eq!(found["holds"], true);
+        assert_eq!(found["measured"], found["claimed"]);
+    }
+}
+
+#[test]
 fn every_error_is_the_same_document_with_the_code_that_kavach_exits_with() {
     let name = "every_error_is_the_same_document_with_the_code_that_kavach_exits_with";
     if !schemas(name) || !sandboxes(name, "basic") {
@@ -186,6 +196,7 @@ fn every_error_is_the_same_document_with_the_code_that_kavach_exits_with() {
             "KV-PATH-MISSING",
             125,
         ),
+        (vec!["verify", "--json", "--cwd", "/"], "KV-USAGE", 125),
         (vec!["doctor", "--json", "--x"], "KV-USAGE", 125),
         (vec!["man", "--json", "exce"], "KV-USAGE", 125),
         (vec!["completions", "--json", "tcsh"], "KV-USAGE", 125),

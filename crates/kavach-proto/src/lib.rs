@@ -19,6 +19,7 @@ extern crate alloc;
 
 mod frame;
 mod message;
+pub mod probe;
 mod setup;
 mod source;
 mod step;

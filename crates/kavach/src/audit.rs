@@ -8,13 +8,14 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 
 use crate::error::{KavachError, Result};
 use crate::lifecycle::SandboxState;
 use crate::result::{Denial, LimitEvent, Termination, Verdict};
+use crate::worker::Worker;
 use crate::workspace::Applied;
 
 /// Something that happened, or is about to.
@@ -224,13 +225,13 @@ impl Audit {
             return;
         }
         let audit = self.clone();
-        let told = tokio::task::spawn_blocking(move || {
+        let told = worker_in_time().await.run(move || {
             for kind in kinds {
                 audit.after(kind);
             }
         });
-        if let Err(e) = told.await {
-            tracing::error!(error = %e, "audit hooks could not be told");
+        if told.await.is_none() {
+            tracing::error!("audit hooks could not be told");
         }
     }
 
@@ -245,6 +246,20 @@ impl Audit {
                 tracing::error!(hook = hook.name(), "an audit hook panicked");
             }
         }
+    }
+}
+
+/// A thread for hooks, as soon as there is one: an event comes late rather than not at all, and
+/// never keeps the supervisor thread.
+async fn worker_in_time() -> Worker {
+    let mut pause = Duration::from_millis(1);
+    loop {
+        match Worker::new() {
+            Ok(worker) => return worker,
+            Err(e) => tracing::warn!(error = %e, "no thread for audit hooks: they are told later"),
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_millis(100));
     }
 }
 
@@ -264,9 +279,11 @@ impl AuditKind {
                 )
             }
             Self::Transition { from, to } => format!("go from {from} to {to}"),
-            Self::Exec { argv, .. } => {
-                format!("run {}", argv.first().map_or("a command", String::as_str))
-            }
+            Self::Exec { argv, .. } => match argv.first() {
+                // The caller may have it from somebody else: it must not forge a line of its own.
+                Some(program) => format!("run {}", crate::names::shown_path(program)),
+                None => "run a command".into(),
+            },
             Self::Injection { name, via, .. } => format!("inject the secret `{name}` ({via})"),
             Self::Apply { .. } => "apply the changes of the workspace".into(),
             Self::ExecEnded { .. }
@@ -277,5 +294,33 @@ impl AuditKind {
             | Self::Applied { .. }
             | Self::ApplyFailed { .. } => "go on".into(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Never;
+
+    impl AuditHook for Never {
+        fn name(&self) -> &str {
+            "never"
+        }
+        fn before(&self, _: &AuditEvent) -> Decision {
+            Decision::Veto("no".into())
+        }
+    }
+
+    /// Found by fuzzing.
+    #[test]
+    fn a_program_s_name_forges_no_line_in_the_error_of_a_veto() {
+        let audit = Audit::new(&[Arc::new(Never)], "sandbox", "agent");
+        let argv = vec!["ls\n\u{1b}[2Jerror: all is well".into()];
+        let error = audit.before(AuditKind::Exec { exec: 1, argv }).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "vetoed by the hook `never`: run ls\\n\\u{1b}[2Jerror: all is well: no"
+        );
     }
 }

@@ -23,6 +23,9 @@ pub mod control;
 pub mod credential;
 pub mod enforcement;
 pub mod error;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod gc;
 pub mod host;
 pub mod lifecycle;
@@ -35,8 +38,12 @@ pub mod result;
 pub mod sandbox;
 pub mod scoring;
 pub mod seccomp;
+#[cfg(test)]
+mod skips;
 mod supervise;
 mod supervisor;
+pub mod verify;
+mod worker;
 pub mod workspace;
 
 pub use audit::{AuditEvent, AuditHook, AuditKind, Decision};
@@ -53,6 +60,7 @@ pub use pool::SandboxPool;
 pub use result::{ExecResult, Termination, Verdict};
 pub use sandbox::{Child, Sandbox, SandboxHandle};
 pub use scoring::StrengthScore;
+pub use verify::Verification;
 pub use workspace::{Applied, ApplyOptions, Changes};
 
 // The README's examples, compiled and run.

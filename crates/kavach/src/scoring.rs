@@ -20,6 +20,8 @@ const FILTER_POINTS: u8 = 5;
 const MODIFIER_POINTS: u8 = 2;
 /// What a missing jailer, or an emulated processor, costs a microVM.
 const MICROVM_WEAKNESS: u8 = 5;
+/// Why points are lost of what was asked for and is absent.
+pub(crate) const NOT_HELD: &str = "not held";
 /// Ceiling of a guest that is the host's root: one kernel fault away from everything.
 const HOST_ROOT_CEILING: u8 = 29;
 /// What a virtual machine without memory encryption is worth.
@@ -247,6 +249,19 @@ pub fn points_if_absent(backend: Backend, policy: &SandboxPolicy, control: Contr
     }
 }
 
+/// Whether the scale has points for a control that is asked for and holds.
+pub(crate) const fn has_points(control: Control) -> bool {
+    matches!(
+        control,
+        Control::SyscallFilter
+            | Control::Landlock
+            | Control::Network
+            | Control::ReadOnlyRoot
+            | Control::Memory
+            | Control::Pids
+    )
+}
+
 /// What is known of one sandbox beside its report. Collected by the host side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -342,7 +357,7 @@ fn add_losses(
             _ if !asked => None,
             ControlState::Enforced | ControlState::Inherent => None,
             ControlState::Approximate => Some(("held approximately", 1)),
-            ControlState::Absent => Some(("not held", points_if_absent(backend, policy, control))),
+            ControlState::Absent => Some((NOT_HELD, points_if_absent(backend, policy, control))),
         }
     };
     // Memory and pids are one modifier, lost once: by the one that loses more.

@@ -15,14 +15,13 @@ use super::channel::{At, Channel, Failed, Frame};
 use super::launch::{self, Guest};
 use super::sys::{self, AT_FDCWD, EPROTO, Fd, Res};
 use super::view::{self, Digits, Sources};
-use super::{BROKEN, serve};
+use super::{BROKEN, PR_SET_NO_NEW_PRIVS, serve};
 
 const PR_SET_PDEATHSIG: usize = 1;
 const PR_SET_DUMPABLE: usize = 4;
 const PR_CAPBSET_DROP: usize = 24;
 const PR_SET_SECUREBITS: usize = 28;
 const PR_SET_CHILD_SUBREAPER: usize = 36;
-const PR_SET_NO_NEW_PRIVS: usize = 38;
 const PR_CAP_AMBIENT: usize = 47;
 const CLONE_PARENT: usize = 0x8000;
 

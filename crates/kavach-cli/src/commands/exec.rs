@@ -6,7 +6,7 @@ use kavach::{Command, ExecResult, Termination};
 
 use super::run::{self, Finished, Outcome, Output};
 use super::workspace::Wish;
-use crate::cli::{ExecArgs, OutputArgs, SandboxArgs, TerminalArgs};
+use crate::cli::{ExecArgs, OutputArgs, PlaceArgs, SandboxArgs, TerminalArgs};
 use crate::error::{CliError, Result};
 use crate::exit_code;
 use crate::json;
@@ -16,7 +16,7 @@ use crate::tty;
 
 pub(crate) fn run(args: ExecArgs) -> Result<u8> {
     let resolved = resolve(&args.sandbox)?;
-    let command = command(args.command, &resolved)?;
+    let command = in_place(command(args.command)?, &args.place);
     let wish = Wish::new(&args.apply, &resolved, args.output, false)?;
     let run = Run {
         sandbox: &args.sandbox,
@@ -77,17 +77,17 @@ impl Run<'_> {
     }
 }
 
-fn command(argv: Vec<OsString>, resolved: &Resolved) -> Result<Command> {
+fn command(argv: Vec<OsString>) -> Result<Command> {
     let mut argv = argv.into_iter();
     let program = argv
         .next()
         .ok_or_else(|| CliError::argument("CMD", "no program is named", "kavach exec -- CMD"))?;
-    Ok(in_directory(Command::new(program).args(argv), resolved))
+    Ok(Command::new(program).args(argv))
 }
 
 /// The command in the directory that `--cwd` names.
-pub(super) fn in_directory(command: Command, resolved: &Resolved) -> Command {
-    match &resolved.cwd {
+pub(super) fn in_place(command: Command, place: &PlaceArgs) -> Command {
+    match &place.cwd {
         Some(directory) => command.cwd(directory),
         None => command,
     }

@@ -13,4 +13,5 @@ pub(crate) mod run;
 pub(crate) mod score;
 pub(crate) mod shell;
 mod table;
+pub(crate) mod verify;
 pub(crate) mod workspace;

@@ -2,7 +2,7 @@
 
 use kavach::Command;
 
-use super::exec::{Run, in_directory};
+use super::exec::{Run, in_place};
 use super::workspace::Wish;
 use crate::cli::ShellArgs;
 use crate::error::Result;
@@ -24,7 +24,7 @@ pub(crate) fn run(args: ShellArgs) -> Result<u8> {
     if let Some(script) = args.script {
         command = command.arg("-c").arg(script);
     }
-    let command = in_directory(command.args(args.arguments), &resolved);
+    let command = in_place(command.args(args.arguments), &args.place);
     let run = Run {
         sandbox: &args.sandbox,
         terminal: &args.terminal,

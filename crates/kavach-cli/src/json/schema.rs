@@ -9,7 +9,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::{documents as doc, host, policy};
+use super::{documents as doc, host, policy, verify};
 
 #[path = "../../tests/common/skip.rs"]
 mod skip;
@@ -54,6 +54,22 @@ pub(super) fn entry_kinds(_: &mut SchemaGenerator) -> Schema {
 
 pub(super) fn controls(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "string", "enum": Control::ALL })
+}
+
+pub(super) fn control_or_null(_: &mut SchemaGenerator) -> Schema {
+    let mut names = json!(Control::ALL);
+    if let Value::Array(names) = &mut names {
+        names.push(Value::Null);
+    }
+    json_schema!({ "type": ["string", "null"], "enum": names })
+}
+
+pub(super) fn observations(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "enum": variants::<kavach::verify::Observation>(json!("?")) })
+}
+
+pub(super) fn outcomes(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "enum": variants::<kavach::verify::Outcome>(json!("?")) })
 }
 
 pub(super) fn requirements(_: &mut SchemaGenerator) -> Schema {
@@ -142,6 +158,7 @@ fn all() -> Vec<(&'static str, Schema)> {
         ("policy-explain", of::<policy::PolicyExplain<'_>>()),
         ("score", of::<host::Score>()),
         ("score-here", of::<host::ScoreHere<'_>>()),
+        ("verify", of::<verify::Verify<'_>>()),
     ]
 }
 

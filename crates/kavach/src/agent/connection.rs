@@ -5,6 +5,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use kavach_proto::{HEADER_LEN, Header, Kind, MAX_FDS};
+use rustix::io::retry_on_intr;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
@@ -85,12 +86,14 @@ async fn receive_some(
         .async_io(Interest::READABLE, || {
             let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
             let mut control = RecvAncillaryBuffer::new(&mut space);
-            let got = recvmsg(
-                stream.as_fd(),
-                &mut [IoSliceMut::new(buf)],
-                &mut control,
-                RecvFlags::CMSG_CLOEXEC,
-            )?;
+            let got = retry_on_intr(|| {
+                recvmsg(
+                    stream.as_fd(),
+                    &mut [IoSliceMut::new(buf)],
+                    &mut control,
+                    RecvFlags::CMSG_CLOEXEC,
+                )
+            })?;
             for message in control.drain() {
                 if let RecvAncillaryMessage::ScmRights(fds) = message {
                     for more in fds {
@@ -138,12 +141,10 @@ pub(super) async fn send(
                 return Err(io::ErrorKind::InvalidInput.into());
             }
             let parts = [IoSlice::new(&raw), IoSlice::new(payload)];
-            Ok(sendmsg(
-                stream.as_fd(),
-                &parts,
-                &mut control,
-                SendFlags::NOSIGNAL,
-            )?)
+            let sent = retry_on_intr(|| {
+                sendmsg(stream.as_fd(), &parts, &mut control, SendFlags::NOSIGNAL)
+            });
+            Ok(sent?)
         })
         .await?;
     let whole = [raw.as_slice(), payload];

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use kavach_proto::{Ended, Failure, Kind, SignalRequest};
+use rustix::io::{Errno, retry_on_intr};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
 use tokio::io::unix::AsyncFd;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
@@ -17,11 +18,11 @@ use crate::error::{KavachError, Result};
 
 /// What the agent's answers are waited for by.
 #[derive(Debug, Default)]
-struct Waiting {
-    started: HashMap<u32, oneshot::Sender<std::result::Result<u32, Failure>>>,
-    ended: HashMap<u32, watch::Sender<Option<Ended>>>,
-    ptmx: HashMap<u32, oneshot::Sender<std::result::Result<OwnedFd, Failure>>>,
-    idle: Vec<oneshot::Sender<()>>,
+pub(super) struct Waiting {
+    pub(super) started: HashMap<u32, oneshot::Sender<std::result::Result<u32, Failure>>>,
+    pub(super) ended: HashMap<u32, watch::Sender<Option<Ended>>>,
+    pub(super) ptmx: HashMap<u32, oneshot::Sender<std::result::Result<OwnedFd, Failure>>>,
+    pub(super) idle: Vec<oneshot::Sender<()>>,
     /// The connection is over; nothing will be answered any more.
     closed: bool,
 }
@@ -60,13 +61,21 @@ impl Agent {
             deprecated,
             reason = "`register` is unsafe for types whose descriptor may change or close; an OwnedFd's does neither"
         )]
-        let pidfd = AsyncFd::new(pidfd)
-            .map(Arc::new)
-            .map_err(|source| KavachError::HostIo {
-                op: "watch the sandbox's first process".into(),
-                path: format!("/proc/{}", pid.as_raw_nonzero()).into(),
-                source,
-            })?;
+        let watched = AsyncFd::try_new(pidfd);
+        let pidfd = match watched {
+            Ok(pidfd) => Arc::new(pidfd),
+            Err(e) => {
+                let (pidfd, source) = e.into_parts();
+                // Nobody else would take its status.
+                drop((reader, writer));
+                gone(&pidfd);
+                return Err(KavachError::HostIo {
+                    op: "watch the sandbox's first process".into(),
+                    path: format!("/proc/{}", pid.as_raw_nonzero()).into(),
+                    source,
+                });
+            }
+        };
         let commands = Commands {
             writer: Arc::new(tokio::sync::Mutex::new(Some(writer))),
             waiting: Arc::default(),
@@ -98,7 +107,14 @@ impl Agent {
         if !*self.ended.borrow() {
             self.killed.store(true, Ordering::Release);
         }
-        let _ = pidfd_send_signal(self.pidfd.get_ref(), Signal::KILL);
+        if let Err(e) = pidfd_send_signal(self.pidfd.get_ref(), Signal::KILL)
+            && e != Errno::SRCH
+        {
+            // Where signals by descriptor are refused (a filter around this process that is older
+            // than they are), the agent ends with its connection.
+            tracing::warn!(error = %e, "an agent cannot be killed, and is asked to end");
+            self.close().await;
+        }
         self.ended().await;
     }
 
@@ -122,7 +138,7 @@ impl Agent {
 /// Kills a process that nobody else watches and takes its status.
 pub(super) fn gone(pidfd: &OwnedFd) {
     let _ = pidfd_send_signal(pidfd, Signal::KILL);
-    let _ = waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED);
+    let _ = retry_on_intr(|| waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED));
 }
 
 impl Commands {
@@ -242,16 +258,11 @@ impl Commands {
     }
 }
 
-/// Hands the agent's frames to whoever waits for them, until the agent is gone.
-async fn listen(
-    mut reader: OwnedReadHalf,
-    waiting: Arc<Mutex<Waiting>>,
-    pidfd: Arc<AsyncFd<OwnedFd>>,
-    end: watch::Sender<bool>,
-) {
+/// Hands the agent's frames to whoever waits for them, until it is gone or says what it must not.
+pub(super) async fn hear(reader: &mut OwnedReadHalf, waiting: &Mutex<Waiting>) {
     let lock = || waiting.lock().unwrap_or_else(PoisonError::into_inner);
     loop {
-        let handled = match connection::receive(&mut reader).await {
+        let handled = match connection::receive(reader).await {
             Ok(Some(frame)) => deliver(frame, &mut lock()),
             Ok(None) => break,
             Err(e) => Err(e),
@@ -261,24 +272,30 @@ async fn listen(
             break;
         }
     }
-    {
-        // Dropping the senders tells everybody who waits.
-        let mut waiting = lock();
-        *waiting = Waiting {
-            closed: true,
-            ..Waiting::default()
-        };
-    }
+    // Dropping the senders tells everybody who waits.
+    *lock() = Waiting {
+        closed: true,
+        ..Waiting::default()
+    };
+}
+
+/// Hears the agent to the end of the connection, and sees to it that it has ended then.
+async fn listen(
+    mut reader: OwnedReadHalf,
+    waiting: Arc<Mutex<Waiting>>,
+    pidfd: Arc<AsyncFd<OwnedFd>>,
+    end: watch::Sender<bool>,
+) {
+    hear(&mut reader, &waiting).await;
     // Broken protocol or closed socket: either way it must not live on.
     let _ = pidfd_send_signal(pidfd.get_ref(), Signal::KILL);
     loop {
         let Ok(mut ready) = pidfd.readable().await else {
             break;
         };
-        match waitid(
-            WaitId::PidFd(pidfd.get_ref().as_fd()),
-            WaitIdOptions::EXITED | WaitIdOptions::NOHANG,
-        ) {
+        let id = || WaitId::PidFd(pidfd.get_ref().as_fd());
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+        match retry_on_intr(|| waitid(id(), options)) {
             Ok(None) => ready.clear_ready(),
             // Ended and reaped, or reaped by a caller that waits for all its children.
             Ok(Some(_)) | Err(_) => break,

@@ -3,7 +3,10 @@
 //! Every backend that runs Linux programs speaks to the same agent through this module. What the
 //! agent says is bounded and validated and is never evidence.
 
+mod children;
 mod connection;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod guest;
 mod image;
 mod link;

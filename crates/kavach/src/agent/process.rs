@@ -3,14 +3,15 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use kavach_proto::{Failure, Kind, Step};
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 
+use super::children::{HeldChild, sweep_later};
 use super::connection::{self, Frame, broken};
 use super::image::image;
 use super::link::{Agent, gone};
@@ -23,10 +24,29 @@ pub(crate) struct Rehearsal {
     reader: OwnedReadHalf,
     writer: OwnedWriteHalf,
     pid: Pid,
-    pidfd: OwnedFd,
+    first: First,
     rehearsing: Option<Pid>,
     /// What the agent passed as the upper directory of the workspace.
     upper: Option<OwnedFd>,
+}
+
+/// The first process of a sandbox that nobody watches yet. Dropped, it is killed; [`sweep_later`]
+/// takes its status.
+#[derive(Debug)]
+struct First(Option<OwnedFd>);
+
+impl First {
+    fn keep(mut self) -> Option<OwnedFd> {
+        self.0.take()
+    }
+}
+
+impl Drop for First {
+    fn drop(&mut self) {
+        if let Some(pidfd) = self.0.take() {
+            let _ = pidfd_send_signal(&pidfd, Signal::KILL);
+        }
+    }
 }
 
 /// How long a sandbox may take to be built. It takes milliseconds; a mount source on a file system
@@ -69,14 +89,14 @@ pub(crate) async fn start(
         }
         Err(e) => {
             // PID 1, if there is one, ends with the connection and with stage one.
-            let _ = child.kill();
-            let _ = child.wait();
+            child.end();
+            sweep_later();
             Err(e)
         }
     }
 }
 
-fn spawn(title: &str) -> Result<(UnixStream, Child)> {
+fn spawn(title: &str) -> Result<(UnixStream, HeldChild)> {
     let failed = |on: &str, source: io::Error| KavachError::Setup {
         step: "start the agent".into(),
         on: on.into(),
@@ -90,6 +110,8 @@ fn spawn(title: &str) -> Result<(UnixStream, Child)> {
     let path = format!("/proc/self/fd/{}", image()?.as_raw_fd());
     // Without pre_exec, uid or gid std uses posix_spawn, which has vfork semantics: neither the
     // memory nor the page tables of the host application are copied.
+    // Before there is a child, which nobody would wait for if this failed.
+    let stream = UnixStream::from_std(ours).map_err(|e| failed("a socket pair", e))?;
     let child = Command::new(&path)
         .arg0(title)
         .arg("jail")
@@ -99,8 +121,7 @@ fn spawn(title: &str) -> Result<(UnixStream, Child)> {
         .stderr(Stdio::null())
         .spawn()
         .map_err(|e| failed(&path, e))?;
-    let stream = UnixStream::from_std(ours).map_err(|e| failed("a socket pair", e))?;
-    Ok((stream, child))
+    Ok((stream, HeldChild::new(child)))
 }
 
 async fn build(
@@ -142,7 +163,7 @@ async fn build(
         reader,
         writer,
         pid,
-        pidfd,
+        first: First(Some(pidfd)),
         rehearsing: None,
         upper: None,
     };
@@ -253,7 +274,10 @@ impl Rehearsal {
             .await
             .map_err(|e| broken(format_args!("the rehearsal could not be ended: {e}")));
         match released {
-            Ok(()) => Agent::new(self.reader, self.writer, self.pid, self.pidfd),
+            Ok(()) => match self.first.keep() {
+                Some(pidfd) => Agent::new(self.reader, self.writer, self.pid, pidfd),
+                None => Err(broken(format_args!("its first process was given away"))),
+            },
             Err(e) => {
                 self.abandon();
                 Err(e)
@@ -265,6 +289,8 @@ impl Rehearsal {
     pub(crate) fn abandon(self) {
         drop(self.writer);
         drop(self.reader);
-        gone(&self.pidfd);
+        if let Some(pidfd) = self.first.keep() {
+            gone(&pidfd);
+        }
     }
 }

@@ -8,6 +8,9 @@ mod noop;
 mod process;
 mod registry;
 
+#[cfg(feature = "fuzzing")]
+pub use process::fuzzing;
+
 pub use availability::availability;
 pub use driver::{
     Act, Driver, Guest, GuestEnd, Instance, Launch, Pausable, SandboxName, Started, Terminal,

@@ -115,7 +115,7 @@ pub(crate) struct ControlEvidence {
 }
 
 /// How a value read back relates to the one asked for.
-fn compare(wrote: &str, read: &str, controller: Controller) -> Option<bool> {
+pub(super) fn compare(wrote: &str, read: &str, controller: Controller) -> Option<bool> {
     if wrote == read {
         return Some(true);
     }

@@ -24,6 +24,8 @@
 mod aside;
 pub(crate) mod error;
 mod files;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 pub(crate) mod gc;
 pub(crate) mod group;
 pub(crate) mod kill;

@@ -136,14 +136,14 @@ fn pid_namespace() -> io::Result<u64> {
 
 /// What kavach needs of `proc_pid_stat(5)`.
 #[derive(Debug, PartialEq, Eq)]
-struct Stat {
-    state: char,
-    start_time: u64,
+pub(super) struct Stat {
+    pub(super) state: char,
+    pub(super) start_time: u64,
 }
 
 /// Parses `/proc/PID/stat`. The command stands in parentheses and may itself
 /// hold spaces and parentheses, so fields are counted behind the last one.
-fn parse_stat(text: &str) -> Option<Stat> {
+pub(super) fn parse_stat(text: &str) -> Option<Stat> {
     let (_, rest) = text.rsplit_once(')')?;
     let mut fields = rest.split_ascii_whitespace();
     let state = fields.next()?.chars().next()?;

@@ -75,6 +75,8 @@ pub(crate) enum Unavailable {
         path: PathBuf,
         /// The kernel's answer.
         reason: String,
+        /// The same, as a number of `errno(3)`; 0 where it was not the kernel's.
+        errno: i32,
     },
     /// A file of `/proc/self` is not what it should be.
     #[error(transparent)]
@@ -217,10 +219,8 @@ pub(crate) fn probe() -> CgroupSupport {
 fn layout() -> Result<Layout, Unavailable> {
     let read = |path: &str, limit: usize| {
         // One byte more than is legal, so that the parser sees the excess.
-        read_bounded(Path::new(path), limit as u64 + 1).map_err(|error| Unavailable::Unreadable {
-            path: path.into(),
-            reason: error.to_string(),
-        })
+        let path = Path::new(path);
+        read_bounded(path, limit as u64 + 1).map_err(|error| unreadable(path, &error))
     };
     let cgroup = read("/proc/self/cgroup", LARGEST_CGROUP)?;
     let mountinfo = read("/proc/self/mountinfo", LARGEST_MOUNTINFO)?;
@@ -312,6 +312,7 @@ fn unreadable(path: &Path, error: &io::Error) -> Unavailable {
     Unavailable::Unreadable {
         path: path.to_owned(),
         reason: error.to_string(),
+        errno: error.raw_os_error().unwrap_or(0),
     }
 }
 

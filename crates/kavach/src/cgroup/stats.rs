@@ -109,7 +109,7 @@ pub(super) fn keyed(text: &str, key: &str) -> Option<u64> {
 }
 
 /// Sum of `key` over the devices of `io.stat` (`8:0 rbytes=1 wbytes=2 …`).
-fn sum_nested(text: &str, key: &str) -> u64 {
+pub(super) fn sum_nested(text: &str, key: &str) -> u64 {
     let value = |field: &str| match field.split_once('=') {
         Some((name, value)) if name == key => value.parse::<u64>().ok(),
         _ => None,

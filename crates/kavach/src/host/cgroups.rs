@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::{CgroupFacts, CgroupVersion, ControllerFacts, HostFacts};
+use super::{CgroupFacts, CgroupVersion, ControllerFacts, HostFacts, Unseen};
 use crate::cgroup::Version;
-use crate::cgroup::probe::{self, CgroupSupport, Support};
+use crate::cgroup::probe::{self, CgroupSupport, Support, Unavailable};
 
 /// This host, looked at once: facts for the plan, and places for the driver.
 #[derive(Debug, Clone)]
@@ -111,6 +111,8 @@ impl Host {
     pub(crate) fn look() -> Self {
         let cgroups = probe::probe();
         let mut facts = super::probe::without_cgroups();
+        let unseen = facts.unseen.take().or_else(|| unseen(&cgroups));
+        facts.unseen = unseen;
         facts.cgroups = CgroupFacts {
             memory: fact(&cgroups.memory),
             pids: fact(&cgroups.pids),
@@ -123,6 +125,21 @@ impl Host {
             cgroups: Arc::new(cgroups),
         }
     }
+}
+
+/// A control file that gave no answer.
+fn unseen(cgroups: &CgroupSupport) -> Option<Unseen> {
+    let supports = [
+        &cgroups.memory,
+        &cgroups.pids,
+        &cgroups.cpu,
+        &cgroups.cpuacct,
+        &cgroups.freezer,
+    ];
+    supports.into_iter().find_map(|support| match support {
+        Err(Unavailable::Unreadable { path, errno, .. }) => Unseen::from_errno(path, *errno),
+        _ => None,
+    })
 }
 
 fn fact(support: &Support) -> ControllerFacts {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::{DirectoryKind, FileId, RootFacts};
+use super::{DirectoryKind, FileId, RootFacts, Unseen};
 
 /// Whether the host has something.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -184,6 +184,10 @@ pub struct HostFacts {
     pub landlock_reason: String,
     /// Whether the kernel has seccomp filters.
     pub seccomp_filter: bool,
+    /// What could not be looked at for want of something: the first, if there was any. Other facts
+    /// may then be missing that are true, and no sandbox is planned from them.
+    #[serde(default)]
+    pub unseen: Option<Unseen>,
     /// Control groups that can be used.
     pub cgroups: CgroupFacts,
     /// Where control group hierarchies are mounted, as far as this process can reach. A guest

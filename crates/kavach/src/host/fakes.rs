@@ -66,6 +66,7 @@ impl HostFacts {
             landlock_abi: 7,
             landlock_reason: String::new(),
             seccomp_filter: true,
+            unseen: None,
             cgroups: CgroupFacts::all(ControllerFacts::Usable(CgroupVersion::V2)),
             cgroup_mounts: vec!["/sys/fs/cgroup".into()],
             nproc: 8,

@@ -11,7 +11,10 @@ mod cgroups;
 pub(crate) mod directories;
 mod facts;
 mod fakes;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod probe;
+mod unseen;
 
 use std::path::PathBuf;
 
@@ -22,6 +25,7 @@ pub use directories::{Directory, DirectoryKind, FileId, RootEntry, RootFacts};
 pub use facts::{
     Availability, CgroupFacts, CgroupVersion, ControllerFacts, HostFacts, IdRange, PathKind,
 };
+pub use unseen::Unseen;
 
 /// What this host can do, as this process.
 ///
@@ -31,6 +35,15 @@ pub use facts::{
 #[must_use]
 pub fn probe() -> HostFacts {
     Host::look().facts
+}
+
+/// Bytes of memory that can be had without swapping, by the kernel's own estimate (proc(5),
+/// MemAvailable). `None` where it says nothing.
+pub(crate) fn available_memory() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|l| l.strip_prefix("MemAvailable:"))?;
+    let kib: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
+    kib.checked_mul(1024)
 }
 
 /// Makes room for sandboxes in this process's own control group: where it is alone in a group of

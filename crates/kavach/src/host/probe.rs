@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Access, access};
 
 use super::directories::id_without_links;
+use super::unseen::Eyes;
 use super::{Availability, CgroupFacts, FileId, HostFacts, IdRange, PathKind};
 use crate::cgroup::layout::{LARGEST_MOUNTINFO, mount_points};
 use crate::plan::{SYSTEM_PATHS, is_public_etc, public_etc_names};
@@ -23,8 +24,9 @@ const SMALL_FILE_BYTES: u64 = 64 * 1024;
 /// made is read from the switches that forbid it; a container's seccomp profile may still refuse
 /// it, which shows at the start and is reported there.
 pub(super) fn without_cgroups() -> HostFacts {
+    let eyes = Eyes::default();
     let uname = rustix::system::uname();
-    let status = read_small("/proc/self/status").unwrap_or_default();
+    let status = read_small(&eyes, "/proc/self/status").unwrap_or_default();
     let (landlock_abi, landlock_reason) = landlock();
     let mut facts = HostFacts {
         kernel_release: uname.release().to_string_lossy().into_owned(),
@@ -33,39 +35,43 @@ pub(super) fn without_cgroups() -> HostFacts {
         egid: rustix::process::getegid().as_raw(),
         capabilities_effective: capability_set(&status, "CapEff:"),
         capabilities_bounding: capability_set(&status, "CapBnd:"),
-        userns: userns(),
+        userns: userns(&eyes),
         apparmor_restricts_userns: read_number(
+            &eyes,
             "/proc/sys/kernel/apparmor_restrict_unprivileged_userns",
         )
         .is_some_and(|value| value != 0),
-        uid_map: read_small("/proc/self/uid_map")
+        uid_map: read_small(&eyes, "/proc/self/uid_map")
             .map(|map| id_ranges(&map))
             .unwrap_or_default(),
         landlock_abi,
         landlock_reason,
-        seccomp_filter: Path::new("/proc/sys/kernel/seccomp/actions_avail").exists(),
+        seccomp_filter: eyes.exists("/proc/sys/kernel/seccomp/actions_avail"),
+        unseen: None,
         cgroups: CgroupFacts::none("control groups were not looked at", "probe them"),
-        cgroup_mounts: cgroup_mounts(),
+        cgroup_mounts: cgroup_mounts(&eyes),
         nproc: nproc(),
         page_size: u64::try_from(rustix::param::page_size()).unwrap_or(4096),
         kvm: kvm(),
-        container: container(),
+        container: container(&eyes),
         paths: BTreeMap::new(),
         linked: std::collections::BTreeSet::new(),
         ids: BTreeMap::new(),
         directories: BTreeMap::new(),
         root: None,
-        tmpfs_user_xattr: tmpfs_user_xattr(),
+        tmpfs_user_xattr: tmpfs_user_xattr(&eyes),
     };
     for path in SYSTEM_PATHS {
-        facts.paths.insert(path.into(), root_entry(Path::new(path)));
+        let kind = root_entry(&eyes, Path::new(path));
+        facts.paths.insert(path.into(), kind);
     }
-    for path in etc_entries() {
-        let kind = kind_of(&path);
+    for path in etc_entries(&eyes) {
+        let kind = kind_of(&eyes, &path);
         if kind != PathKind::Missing {
             facts.paths.insert(path, kind);
         }
     }
+    facts.unseen = eyes.unseen();
     facts
 }
 
@@ -79,7 +85,7 @@ impl HostFacts {
         for path in paths {
             let known = self.paths.get(path);
             if known.is_none_or(|kind| !matches!(kind, PathKind::Symlink(_))) {
-                let (kind, id) = identify(path);
+                let (kind, id) = identify(fs::metadata(path));
                 self.paths.insert(path.to_path_buf(), kind);
                 self.ids.extend(id.map(|id| (path.to_path_buf(), id)));
             }
@@ -95,23 +101,21 @@ impl HostFacts {
 }
 
 /// A small file as text; `None` if it is not there or not readable.
-fn read_small(path: &str) -> Option<String> {
+fn read_small(eyes: &Eyes, path: &str) -> Option<String> {
     use io::Read as _;
     let mut text = String::new();
-    fs::File::open(path)
-        .ok()?
-        .take(SMALL_FILE_BYTES)
-        .read_to_string(&mut text)
-        .ok()?;
+    let read =
+        fs::File::open(path).and_then(|file| file.take(SMALL_FILE_BYTES).read_to_string(&mut text));
+    eyes.seen(Path::new(path), read).ok()?;
     Some(text)
 }
 
-fn read_number(path: &str) -> Option<u64> {
-    read_small(path)?.trim().parse().ok()
+fn read_number(eyes: &Eyes, path: &str) -> Option<u64> {
+    read_small(eyes, path)?.trim().parse().ok()
 }
 
 /// A capability set of `/proc/self/status` (`proc_pid_status(5)`); empty if it is not there.
-fn capability_set(status: &str, key: &str) -> u64 {
+pub(super) fn capability_set(status: &str, key: &str) -> u64 {
     status
         .lines()
         .find_map(|line| line.strip_prefix(key))
@@ -120,7 +124,7 @@ fn capability_set(status: &str, key: &str) -> u64 {
 }
 
 /// The lines of a `uid_map` (`user_namespaces(7)`).
-fn id_ranges(map: &str) -> Vec<IdRange> {
+pub(super) fn id_ranges(map: &str) -> Vec<IdRange> {
     map.lines()
         .filter_map(|line| {
             let mut numbers = line.split_ascii_whitespace().map(str::parse::<u32>);
@@ -135,7 +139,7 @@ fn id_ranges(map: &str) -> Vec<IdRange> {
 }
 
 /// The switches that forbid user namespaces.
-fn userns() -> Availability {
+fn userns(eyes: &Eyes) -> Availability {
     let switches = [
         (
             "/proc/sys/user/max_user_namespaces",
@@ -147,7 +151,7 @@ fn userns() -> Availability {
             "sysctl -w kernel.unprivileged_userns_clone=1",
         ),
     ];
-    if !Path::new("/proc/self/ns/user").exists() {
+    if !eyes.exists("/proc/self/ns/user") {
         return Availability::no(
             "the kernel has no user namespaces (CONFIG_USER_NS)",
             "boot a kernel that has them",
@@ -156,7 +160,7 @@ fn userns() -> Availability {
     for (path, fix) in switches {
         // The second binds unprivileged callers alone.
         let applies = !path.ends_with("clone") || !rustix::process::geteuid().is_root();
-        if applies && read_number(path) == Some(0) {
+        if applies && read_number(eyes, path) == Some(0) {
             return Availability::no(format!("{path} is 0"), fix);
         }
     }
@@ -191,20 +195,20 @@ fn landlock() -> (u32, String) {
 
 /// Where control groups are mounted. Empty where the list cannot be read: then the module of
 /// control groups, which reads the same file, finds none to use either.
-fn cgroup_mounts() -> Vec<PathBuf> {
+fn cgroup_mounts(eyes: &Eyes) -> Vec<PathBuf> {
     use io::Read as _;
     let mut text = Vec::new();
     let most = u64::try_from(LARGEST_MOUNTINFO).unwrap_or(u64::MAX);
     let read = fs::File::open("/proc/self/mountinfo")
         // One more, so that a longer file is seen to be too long.
         .and_then(|file| file.take(most.saturating_add(1)).read_to_end(&mut text));
-    let mut mounts = match read {
+    let mut mounts = match eyes.seen(Path::new("/proc/self/mountinfo"), read) {
         Ok(_) => mount_points(&text).unwrap_or_default(),
         Err(_) => Vec::new(),
     };
     // Below a directory that this process may not search, the guest, who has no more rights, can
     // reach nothing; and the agent could not cover it.
-    mounts.retain(|mount| !matches!(kind_of(mount), PathKind::Unreadable(_)));
+    mounts.retain(|mount| !matches!(kind_of(eyes, mount), PathKind::Unreadable(_)));
     mounts
 }
 
@@ -224,24 +228,25 @@ fn kvm() -> Availability {
 }
 
 /// The container this process is in, by the files that container engines leave.
-fn container() -> Option<String> {
+fn container(eyes: &Eyes) -> Option<String> {
     let marks = [("/.dockerenv", "docker"), ("/run/.containerenv", "podman")];
-    let marked = marks.iter().find(|(path, _)| Path::new(path).exists());
+    let marked = marks.iter().find(|(path, _)| eyes.exists(path));
     marked.map(|(_, name)| (*name).to_owned()).or_else(|| {
         // systemd's interface for every other engine (`Container Interface`).
-        let name = read_small("/run/systemd/container")?;
+        let name = read_small(eyes, "/run/systemd/container")?;
         let name = name.trim();
         (!name.is_empty()).then(|| crate::names::shown(name))
     })
 }
 
 /// The public entries of `/etc`; those with a version in their name are found by listing.
-fn etc_entries() -> Vec<PathBuf> {
+fn etc_entries(eyes: &Eyes) -> Vec<PathBuf> {
     let etc = Path::new("/etc");
-    let listed = fs::read_dir(etc)
+    let listed = eyes
+        .seen(etc, fs::read_dir(etc))
         .into_iter()
         .flatten()
-        .flatten()
+        .filter_map(|entry| eyes.seen(etc, entry).ok())
         .filter_map(|entry| {
             entry
                 .file_name()
@@ -256,21 +261,21 @@ fn etc_entries() -> Vec<PathBuf> {
 }
 
 /// An entry of the root: a link is told from what it leads to.
-fn root_entry(path: &Path) -> PathKind {
-    match fs::read_link(path) {
+fn root_entry(eyes: &Eyes, path: &Path) -> PathKind {
+    match eyes.seen(path, fs::read_link(path)) {
         Ok(link) => PathKind::Symlink(link),
-        Err(_) => kind_of(path),
+        Err(_) => kind_of(eyes, path),
     }
 }
 
 /// What is at a path, links followed.
-fn kind_of(path: &Path) -> PathKind {
-    identify(path).0
+fn kind_of(eyes: &Eyes, path: &Path) -> PathKind {
+    identify(eyes.seen(path, fs::metadata(path))).0
 }
 
 /// The same, and which file it is.
-fn identify(path: &Path) -> (PathKind, Option<FileId>) {
-    let meta = match fs::metadata(path) {
+fn identify(look: io::Result<fs::Metadata>) -> (PathKind, Option<FileId>) {
+    let meta = match look {
         Ok(meta) => meta,
         Err(err) if err.kind() == io::ErrorKind::NotFound => return (PathKind::Missing, None),
         Err(err) => {
@@ -293,11 +298,12 @@ fn identify(path: &Path) -> (PathKind, Option<FileId>) {
 }
 
 /// Tries it, on a file without a name: memfds are files of tmpfs.
-fn tmpfs_user_xattr() -> bool {
+fn tmpfs_user_xattr(eyes: &Eyes) -> bool {
     use rustix::fs::{MemfdFlags, XattrFlags, fsetxattr, memfd_create};
-    memfd_create("kavach-probe", MemfdFlags::CLOEXEC)
-        .and_then(|file| fsetxattr(file, "user.kavach", b"y", XattrFlags::CREATE))
-        .is_ok()
+    let kept = memfd_create("kavach-probe", MemfdFlags::CLOEXEC)
+        .and_then(|file| fsetxattr(file, "user.kavach", b"y", XattrFlags::CREATE));
+    let name = Path::new("memfd_create(2)");
+    eyes.seen(name, kept.map_err(io::Error::from)).is_ok()
 }
 
 #[cfg(test)]

@@ -21,6 +21,7 @@ pub use etc::is_public_etc;
 pub(crate) use etc::public_etc_names;
 pub use explain::{ExplainedControl, Explanation, Obstacle, explain};
 pub use landlock::access;
+pub(crate) use scratch::STAGING;
 pub use shared::{HostDirectory, HostIds, UpperPlan};
 pub use types::{
     FilterOptions, FilterPlan, Identity, LandlockPlan, LandlockRule, LimitMechanism, LimitsPlan,

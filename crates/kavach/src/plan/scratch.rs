@@ -6,7 +6,7 @@ use super::view::HOME;
 use super::{MountStep, Owner};
 
 /// Where the tmpfs stands while the view is built.
-pub(super) const STAGING: &str = "/.scratch";
+pub(crate) const STAGING: &str = "/.scratch";
 
 /// What of the sandbox's own is laid over a root that has it already.
 pub(super) struct OwnPlaces {

@@ -304,6 +304,17 @@ pub struct FilterOptions {
     pub pin_cpus: bool,
 }
 
+impl From<FilterOptions> for crate::seccomp::Options {
+    fn from(plan: FilterOptions) -> Self {
+        Self {
+            network: plan.network,
+            deny_unmapped_memory: plan.deny_memfd,
+            pin_cpus: plan.pin_cpus,
+            deny_unix_sockets: plan.deny_unix_sockets,
+        }
+    }
+}
+
 /// A Landlock ruleset in the kernel's own numbers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]

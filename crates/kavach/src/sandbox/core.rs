@@ -16,7 +16,7 @@ use crate::error::{KavachError, Result};
 use crate::lifecycle::{self, SandboxState};
 use crate::plan::Plan;
 use crate::result::Termination;
-use crate::scoring::StrengthScore;
+use crate::scoring::{Circumstances, StrengthScore};
 use crate::supervise::PauseClock;
 use crate::supervisor::supervisor;
 use crate::workspace::Baseline;
@@ -34,6 +34,7 @@ pub(super) struct Parts {
     pub(super) plan: Plan,
     pub(super) report: EnforcementReport,
     pub(super) strength: StrengthScore,
+    pub(super) circumstances: Circumstances,
     pub(super) audit: Audit,
     pub(super) secrets: Secrets,
     pub(super) instance: Arc<dyn Instance>,
@@ -135,6 +136,10 @@ impl Core {
         self.parts.strength
     }
 
+    pub(super) const fn circumstances(&self) -> Circumstances {
+        self.parts.circumstances
+    }
+
     pub(super) const fn audit(&self) -> &Audit {
         &self.parts.audit
     }
@@ -217,7 +222,10 @@ impl Core {
     pub(super) async fn running(&self, act: &'static str) -> Result<RwLockReadGuard<'_, ()>> {
         if self.closing.load(Ordering::Acquire) {
             // As it answers from now on.
-            let state = SandboxState::Stopped;
+            let state = match self.state() {
+                state if state.is_live() => SandboxState::Stopped,
+                ended => ended,
+            };
             return Err(KavachError::NotRunning { state, act });
         }
         let turn = self.turn.read().await;
@@ -417,7 +425,7 @@ impl Core {
     }
 
     /// The agent is gone without having been told: remove what is left.
-    async fn ended_by_itself(&self) {
+    pub(super) async fn ended_by_itself(&self) {
         let turn = self.turn.write().await;
         let from = self.state();
         let to = SandboxState::Stopped;

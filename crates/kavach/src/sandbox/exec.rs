@@ -348,6 +348,10 @@ async fn launch_streaming(
 ) -> Result<(Arc<dyn Guest>, Streams)> {
     let (guest_ends, host_ends) = pipes(core, command)?;
     let launched = launch(core, command, guest_ends, w).await?;
+    if launched.is_err() && core.instance().was_killed() {
+        // Or its state would still be another than the one that the error names.
+        core.ended_by_itself().await;
+    }
     let (guest, terminal) = launched.map_err(|termination| match termination {
         // By the end of the sandbox, or by a caller who no longer waits for this answer.
         Termination::Killed => KavachError::NotRunning {

@@ -26,6 +26,7 @@ use crate::plan::Plan;
 use crate::result::ExecResult;
 use crate::scoring::StrengthScore;
 use crate::supervisor::supervisor;
+use crate::verify::{self, Claims, Verification};
 use crate::workspace::{Applied, ApplyOptions, Changes};
 
 /// How long a drop waits for the end of what it ends.
@@ -55,6 +56,46 @@ impl Sandbox {
     /// the setup that failed, a hook's veto. Nothing is left behind.
     pub async fn create(config: SandboxConfig) -> Result<Self> {
         start::create(config).await
+    }
+
+    /// Measures the strength of sandboxes of `config`: a program of kavach's own is run in them as
+    /// every command is, and tries what they are to refuse. The module
+    /// [`verify`](mod@crate::verify) has what the answer says and what it does not.
+    ///
+    /// The sandboxes are made for it and destroyed after it, some three to five of them, one after
+    /// another; most probes are made once more outside, without isolation, as a comparison. None
+    /// does anything that outlives it, and limits are gone past by a little, where they are small
+    /// enough. Hooks and secrets of the config are in force.
+    ///
+    /// ```no_run
+    /// # async fn check() -> kavach::Result<()> {
+    /// use kavach::{Sandbox, SandboxConfig, SandboxPolicy};
+    ///
+    /// let config = SandboxConfig::builder().policy(SandboxPolicy::strict()).build();
+    /// let verification = Sandbox::verify(config).await?;
+    /// println!("{} measured", verification.measured);
+    /// for control in verification.claimed_not_observed() {
+    ///     println!("{}: {}", control.control, control.why);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Sandbox::create`] and [`Sandbox::exec`]. That a control does not hold is no error
+    /// here: it is in the answer.
+    pub async fn verify(config: SandboxConfig) -> Result<Verification> {
+        verify::verify(config).await
+    }
+
+    /// What it says of itself, to be measured.
+    pub(crate) fn claims(&self) -> Claims {
+        Claims {
+            policy: self.core.spec().policy.clone(),
+            plan: self.core.plan().clone(),
+            report: self.core.report().clone(),
+            circumstances: self.core.circumstances(),
+        }
     }
 
     /// A handle for use from several places at once.

@@ -1,5 +1,6 @@
 //! From a config to a sandbox.
 
+use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::oneshot;
@@ -31,6 +32,13 @@ async fn build(config: SandboxConfig) -> Result<Sandbox> {
         .looking_at(spec.host_paths())
         .looking_at_directories(spec.host_directories())
         .looking_at_root(spec.rootfs());
+    if let Some(unseen) = &facts.unseen {
+        return Err(KavachError::HostIo {
+            op: "look at".into(),
+            path: unseen.path.clone(),
+            source: io::Error::from_raw_os_error(unseen.errno),
+        });
+    }
     let mut plan = plan(&spec, &facts)?;
     let secrets = Secrets::prepare(&config, &spec, &mut plan)?;
     let driver = backend::driver(spec.backend, &host)?;
@@ -48,7 +56,8 @@ async fn build(config: SandboxConfig) -> Result<Sandbox> {
     let (done, result) = oneshot::channel();
     supervisor()?.spawn(async move {
         let started = driver.start(&plan, &name).await.map(|started| {
-            let strength = strength(&spec, &started);
+            let circumstances = circumstances(&started);
+            let strength = strength(&spec, &started, circumstances);
             let Started {
                 instance, report, ..
             } = started;
@@ -58,6 +67,7 @@ async fn build(config: SandboxConfig) -> Result<Sandbox> {
                 plan,
                 report,
                 strength,
+                circumstances,
                 audit,
                 secrets,
                 instance,
@@ -80,14 +90,17 @@ async fn build(config: SandboxConfig) -> Result<Sandbox> {
     Ok(sandbox)
 }
 
-fn strength(spec: &Spec, started: &Started) -> StrengthScore {
+fn circumstances(started: &Started) -> Circumstances {
+    Circumstances {
+        guest_is_host_root: started.host_root,
+        ..Circumstances::default()
+    }
+}
+
+fn strength(spec: &Spec, started: &Started, circumstances: Circumstances) -> StrengthScore {
     if spec.backend == Backend::Noop {
         // Nothing is enforced, whatever the supervisor holds.
         return scoring::score_backend(Backend::Noop, &spec.policy);
     }
-    let circumstances = Circumstances {
-        guest_is_host_root: started.host_root,
-        ..Circumstances::default()
-    };
     scoring::strength(spec.backend, &spec.policy, &started.report, circumstances)
 }

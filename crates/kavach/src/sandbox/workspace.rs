@@ -6,6 +6,7 @@ use super::core::{Core, Stillness, on_supervisor};
 use crate::audit::AuditKind;
 use crate::error::{KavachError, Result};
 use crate::lifecycle::SandboxState;
+use crate::worker::Worker;
 use crate::workspace::{
     Applied, ApplyOptions, Cancel, Changes, Layers, Limits, apply_until, changes_until,
 };
@@ -42,7 +43,12 @@ async fn elsewhere<T: Send + 'static>(
     act: &'static str,
     work: impl FnOnce() -> Result<T> + Send + 'static,
 ) -> Result<T> {
-    let done = tokio::task::spawn_blocking(work).await;
+    let worker = Worker::new().map_err(|source| KavachError::HostIo {
+        op: "start a thread to read the workspace".into(),
+        path: "/proc/self/task".into(),
+        source,
+    })?;
+    let done = worker.run(work).await;
     done.unwrap_or(Err(KavachError::SandboxGone { act }))
 }
 

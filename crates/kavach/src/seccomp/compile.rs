@@ -7,6 +7,9 @@ use super::assemble::{Assembler, Label};
 use super::profile::{Action, Condition, Options, Profile, Rule, Test, Width, unnamed};
 use super::program::{MAX_INSTRUCTIONS, Program, code, offset};
 
+/// System calls have six (syscall(2)).
+const LAST_ARGUMENT: u8 = 5;
+
 /// A profile could not be compiled.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -27,14 +30,23 @@ pub enum CompileError {
         /// How long it would be.
         instructions: usize,
     },
+    /// A condition is on an argument that no system call has: the kernel would not load it.
+    #[error("profile {profile:?} has a rule on argument {arg}, the last one is 5")]
+    NoSuchArgument {
+        /// The profile.
+        profile: &'static str,
+        /// The argument.
+        arg: u8,
+    },
 }
 
 /// Compiles a profile. The program does for every call what
 /// [`Profile::decide`] says.
 ///
 /// # Errors
-/// [`CompileError::UnsupportedArchitecture`] on processors other than x86_64, and
-/// [`CompileError::TooLong`], which the profiles of this crate never meet.
+/// [`CompileError::UnsupportedArchitecture`] on processors other than x86_64;
+/// [`CompileError::TooLong`] and [`CompileError::NoSuchArgument`], which the profiles of this
+/// crate never meet.
 pub fn compile(profile: &Profile, options: &Options) -> Result<Program, CompileError> {
     compile_for(std::env::consts::ARCH, profile, options)
 }
@@ -47,6 +59,14 @@ pub(super) fn compile_for(
 ) -> Result<Program, CompileError> {
     if arch != "x86_64" {
         return Err(CompileError::UnsupportedArchitecture { arch });
+    }
+    let rules = profile.groups.iter().flat_map(|group| group.rules);
+    let mut conditions = rules.flat_map(|rule| rule.when);
+    if let Some(beyond) = conditions.find(|condition| condition.arg > LAST_ARGUMENT) {
+        return Err(CompileError::NoSuchArgument {
+            profile: profile.name,
+            arg: beyond.arg,
+        });
     }
     let mut asm = Assembler::default();
     let ranges = ranges(profile, options);

@@ -295,6 +295,18 @@ pub struct SyscallData {
     pub args: [u64; 6],
 }
 
+impl SyscallData {
+    /// A call by its own number and convention.
+    #[must_use]
+    pub const fn x86_64(call: Sysno, args: [u64; 6]) -> Self {
+        Self {
+            nr: call as u32,
+            arch: abi::AUDIT_ARCH_X86_64,
+            args,
+        }
+    }
+}
+
 /// An action and where it comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Decision {

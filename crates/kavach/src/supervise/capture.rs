@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::OwnedFd;
 
+use rustix::io::retry_on_intr;
 use rustix::pipe::{PipeFlags, pipe_with};
 use tokio::io::{AsyncWriteExt, ReadBuf};
 use tokio::net::unix::pipe::{Receiver, Sender};
@@ -41,7 +42,7 @@ impl Source {
             Source::Pipe(pipe) => loop {
                 pipe.readable().await?;
                 match pipe.try_read(buf) {
-                    Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+                    Err(e) if is_passing(&e) => {}
                     read => return read,
                 }
             },
@@ -57,10 +58,18 @@ impl Source {
     /// has seen so far, and the news of the command's end may overtake the news of its output.
     fn read_now(&self, buf: &mut [u8]) -> io::Result<usize> {
         match self {
-            Source::Pipe(pipe) => Ok(rustix::io::read(pipe, buf)?),
+            Source::Pipe(pipe) => Ok(retry_on_intr(|| rustix::io::read(pipe, &mut *buf))?),
             Source::Terminal(master) => master.read_now(buf),
         }
     }
+}
+
+/// Nothing now, or a signal came first: neither is the end.
+fn is_passing(e: &io::Error) -> bool {
+    matches!(
+        e.kind(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
+    )
 }
 
 /// Reads a source until its end or, once `ended` is true, until it is empty. At most `limit` bytes
@@ -99,7 +108,12 @@ pub(crate) async fn capture(
         tokio::select! {
             read = from.read(&mut chunk) => match read {
                 Ok(n @ 1..) => take(chunk.get(..n).unwrap_or(&[])),
-                Ok(0) | Err(_) => return kept,
+                Ok(0) => return kept,
+                // What is missing is not passed off as the whole.
+                Err(_) => {
+                    kept.truncated = true;
+                    return kept;
+                }
             },
             changed = ended.changed() => {
                 if changed.is_err() {

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 use rustix::termios::{SpecialCodeIndex, tcgetattr, tcsetwinsize};
 use tokio::io::ReadBuf;
 use tokio::io::unix::AsyncFd;
@@ -36,7 +36,10 @@ impl Master {
     ) -> Poll<io::Result<()>> {
         loop {
             let mut ready = ready!(self.0.poll_read_ready(cx))?;
-            let read = ready.try_io(|fd| Ok(rustix::io::read(fd, buf.initialize_unfilled())?));
+            let read = ready.try_io(|fd| {
+                let read = retry_on_intr(|| rustix::io::read(fd, buf.initialize_unfilled()));
+                Ok(read?)
+            });
             match read.map(ended) {
                 Ok(read) => return Poll::Ready(read.map(|n| buf.advance(n))),
                 Err(_would_block) => {}
@@ -46,14 +49,16 @@ impl Master {
 
     /// The same, without a look at what the reactor has seen so far.
     pub(crate) fn read_now(&self, buf: &mut [u8]) -> io::Result<usize> {
-        ended(rustix::io::read(self.0.as_fd(), buf).map_err(io::Error::from))
+        let read = retry_on_intr(|| rustix::io::read(self.0.as_fd(), &mut *buf));
+        ended(read.map_err(io::Error::from))
     }
 
     /// Types some of `bytes`.
     pub(crate) fn poll_write(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         loop {
             let mut ready = ready!(self.0.poll_write_ready(cx))?;
-            match ready.try_io(|fd| Ok(rustix::io::write(fd, bytes)?)) {
+            let write = |fd| retry_on_intr(|| rustix::io::write(fd, bytes));
+            match ready.try_io(|fd| Ok(write(fd)?)) {
                 Ok(written) => return Poll::Ready(written),
                 Err(_would_block) => {}
             }

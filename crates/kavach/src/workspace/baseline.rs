@@ -17,7 +17,8 @@ const TICK: i64 = 100_000_000;
 ///
 /// What is not seen: a change within one tick of the kernel's clock (up to 10 ms) after the
 /// beginning; a file that the host removed while the guest changed it (it comes back); on a
-/// network filesystem, whatever a server with another clock says. What an apply wrote in an
+/// network filesystem, whatever a server with another clock says; what the host changes after its
+/// clock was set back behind the beginning. What an apply wrote in an
 /// earlier sandbox counts as the host's.
 #[derive(Debug, Clone)]
 pub struct Baseline {

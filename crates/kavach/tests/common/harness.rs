@@ -363,6 +363,10 @@ impl Shared {
         if let Some(sysroot) = sysroot {
             command.env("KAVACH_TEST_RUST", sysroot);
         }
+        // Set by scripts/coverage.sh.
+        if let Some(profile) = std::env::var_os("LLVM_PROFILE_FILE") {
+            command.env("LLVM_PROFILE_FILE", profile);
+        }
         let mut child = command.spawn()?;
         let said = (gather(child.stdout.take()), gather(child.stderr.take()));
         let status = wait(&mut child)?;

@@ -23,6 +23,7 @@ mod refused;
 mod rootfs;
 mod streams;
 mod terminals;
+mod verify;
 mod view;
 mod workspace;
 mod workspace_attacks;
@@ -62,6 +63,7 @@ fn main() -> ExitCode {
     write_through::add(&mut suite);
     write_through_attacks::add(&mut suite);
     rootfs::add(&mut suite);
+    verify::add(&mut suite);
     ready::add(&mut suite);
     suite.main(&GUESTS)
 }

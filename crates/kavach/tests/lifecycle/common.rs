@@ -16,7 +16,7 @@ use libtest_mimic::Trial;
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A test that runs everywhere.
-pub(crate) fn test(name: &str, run: fn()) -> Trial {
+pub(crate) fn test(name: &str, run: impl FnOnce() + Send + 'static) -> Trial {
     Trial::test(name, move || {
         run();
         Ok(())
@@ -24,7 +24,11 @@ pub(crate) fn test(name: &str, run: fn()) -> Trial {
 }
 
 /// A test that needs something; skipped, with what is missing, where it is not there.
-pub(crate) fn test_with(name: &str, missing: Option<&str>, run: fn()) -> Trial {
+pub(crate) fn test_with(
+    name: &str,
+    missing: Option<&str>,
+    run: impl FnOnce() + Send + 'static,
+) -> Trial {
     if let Some(missing) = missing {
         let line = format!("SKIP: {name}: {missing}\n");
         match std::env::var_os("KAVACH_SKIP_LOG") {

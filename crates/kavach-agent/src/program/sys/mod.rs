@@ -43,9 +43,11 @@ mod nr {
     pub(super) const RT_SIGACTION: usize = 13;
     pub(super) const RT_SIGPROCMASK: usize = 14;
     pub(super) const IOCTL: usize = 16;
+    pub(super) const PWRITE64: usize = 18;
     pub(super) const NANOSLEEP: usize = 35;
     pub(super) const GETPID: usize = 39;
     pub(super) const SOCKET: usize = 41;
+    pub(super) const CONNECT: usize = 42;
     pub(super) const SENDTO: usize = 44;
     pub(super) const SENDMSG: usize = 46;
     pub(super) const RECVMSG: usize = 47;
@@ -58,6 +60,7 @@ mod nr {
     pub(super) const CHDIR: usize = 80;
     pub(super) const FCHDIR: usize = 81;
     pub(super) const UMASK: usize = 95;
+    pub(super) const GETPPID: usize = 110;
     pub(super) const SETSID: usize = 112;
     pub(super) const SETGROUPS: usize = 116;
     pub(super) const SETRESUID: usize = 117;
@@ -65,6 +68,7 @@ mod nr {
     pub(super) const SETFSUID: usize = 122;
     pub(super) const SETFSGID: usize = 123;
     pub(super) const CAPSET: usize = 126;
+    pub(super) const SETPRIORITY: usize = 141;
     pub(super) const PIVOT_ROOT: usize = 155;
     pub(super) const PRCTL: usize = 157;
     pub(super) const MOUNT: usize = 165;
@@ -72,12 +76,15 @@ mod nr {
     pub(super) const SETHOSTNAME: usize = 170;
     pub(super) const SCHED_SETAFFINITY: usize = 203;
     pub(super) const GETDENTS64: usize = 217;
+    pub(super) const CLOCK_GETTIME: usize = 228;
     pub(super) const OPENAT: usize = 257;
     pub(super) const MKDIRAT: usize = 258;
     pub(super) const FCHOWNAT: usize = 260;
     pub(super) const UNLINKAT: usize = 263;
     pub(super) const SYMLINKAT: usize = 266;
+    pub(super) const READLINKAT: usize = 267;
     pub(super) const PPOLL: usize = 271;
+    pub(super) const FALLOCATE: usize = 285;
     pub(super) const SIGNALFD4: usize = 289;
     pub(super) const DUP3: usize = 292;
     pub(super) const PIPE2: usize = 293;
@@ -155,11 +162,13 @@ impl Drop for Fd {
 mod arguments;
 mod files;
 mod mounts;
+mod probes;
 mod processes;
 mod restrictions;
 
 pub(crate) use arguments::Args;
 pub(crate) use files::*;
 pub(crate) use mounts::*;
+pub(crate) use probes::*;
 pub(crate) use processes::*;
 pub(crate) use restrictions::*;

@@ -46,12 +46,12 @@ struct Observed {
 
 /// A line of proc_pid_mountinfo(5), the fields that are used.
 #[derive(Debug, Clone)]
-struct MountLine {
-    target: String,
-    options: String,
-    kind: String,
-    super_options: String,
-    shared: bool,
+pub(super) struct MountLine {
+    pub(super) target: String,
+    pub(super) options: String,
+    pub(super) kind: String,
+    pub(super) super_options: String,
+    pub(super) shared: bool,
 }
 
 /// Whether a control was seen to hold, and what was seen.
@@ -428,7 +428,7 @@ fn read_whole(path: &str) -> std::io::Result<Vec<u8>> {
 }
 
 /// How many CPUs a list such as `0-3,8` names.
-fn count_cpus(list: &str) -> Option<u32> {
+pub(super) fn count_cpus(list: &str) -> Option<u32> {
     list.split(',').try_fold(0u32, |sum, part| {
         let (first, last) = part.split_once('-').unwrap_or((part, part));
         let (first, last): (u32, u32) = (first.parse().ok()?, last.parse().ok()?);
@@ -440,14 +440,14 @@ fn has_option(options: &str, option: &str) -> bool {
     options.split(',').any(|o| o == option)
 }
 
-fn parse_status(text: &str) -> BTreeMap<String, String> {
+pub(super) fn parse_status(text: &str) -> BTreeMap<String, String> {
     text.lines()
         .filter_map(|line| line.split_once(':'))
         .map(|(key, value)| (key.to_owned(), value.trim().to_owned()))
         .collect()
 }
 
-fn parse_mount(line: &str) -> Option<MountLine> {
+pub(super) fn parse_mount(line: &str) -> Option<MountLine> {
     let (own, of_super) = line.split_once(" - ")?;
     let mut fields = own.split(' ').skip(4);
     let target = unescape(fields.next()?.as_bytes());
@@ -466,7 +466,7 @@ fn parse_mount(line: &str) -> Option<MountLine> {
     })
 }
 
-fn parse_interfaces(text: &str) -> Vec<String> {
+pub(super) fn parse_interfaces(text: &str) -> Vec<String> {
     text.lines()
         .skip(2)
         .filter_map(|line| line.split_once(':'))

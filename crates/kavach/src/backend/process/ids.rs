@@ -7,12 +7,15 @@
 //! when both this process and the sandbox are gone, however they went. The file goes with the
 //! claim; one that a killed host leaves behind is empty and is used again by a later claim.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
+
+use rustix::fs::FlockOperation;
+use rustix::io::Errno;
 
 use crate::error::{KavachError, Result};
 
@@ -138,14 +141,15 @@ fn try_lock(path: &Path) -> io::Result<Option<OwnedFd>> {
         .mode(0o600)
         .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed())
         .open(path)?;
-    match file.try_lock() {
+    let lock = || rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive);
+    match rustix::io::retry_on_intr(lock) {
         // Its last holder may have removed it between our open and our lock.
         Ok(()) => match (file.metadata()?, fs::symlink_metadata(path)) {
             (ours, Ok(there)) if ours.ino() == there.ino() => Ok(Some(file.into())),
             _ => Ok(None),
         },
-        Err(TryLockError::WouldBlock) => Ok(None),
-        Err(TryLockError::Error(e)) => Err(e),
+        Err(Errno::WOULDBLOCK) => Ok(None),
+        Err(e) => Err(e.into()),
     }
 }
 
@@ -160,7 +164,7 @@ fn read_subids(path: &str) -> Vec<(u64, u64)> {
         .unwrap_or_default()
 }
 
-fn parse_subids(text: &str) -> Vec<(u64, u64)> {
+pub(super) fn parse_subids(text: &str) -> Vec<(u64, u64)> {
     let parse = |line: &str| {
         let mut fields = line.splitn(3, ':').skip(1);
         Some((

@@ -22,6 +22,7 @@ use crate::cgroup::leaf::Leaf;
 use crate::command::PtySize;
 use crate::error::{KavachError, Result};
 use crate::plan::Plan;
+use crate::worker::Worker;
 use crate::workspace::Layers;
 
 /// The sandbox, its control groups and its ids.
@@ -306,17 +307,22 @@ const PAUSE_ROUNDS: u32 = 320;
 /// Tries to remove a directory whose last process has just ended.
 const REMOVE_ROUNDS: u32 = 200;
 
-/// Runs file operations that may take a while off the supervisor thread.
+/// Runs file operations that may take a while off the supervisor thread; on it, where there is no
+/// other thread to be had: what must end does not wait for one.
 pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(|e| KavachError::HostIo {
+    match Worker::new() {
+        Ok(worker) => worker.run(work).await.ok_or_else(|| KavachError::HostIo {
             op: "run a file operation".into(),
             path: PathBuf::new(),
-            source: io::Error::other(e),
-        })
+            source: io::Error::other("it panicked"),
+        }),
+        Err(e) => {
+            tracing::warn!(error = %e, "no thread for what blocks: others wait for it");
+            Ok(work())
+        }
+    }
 }
 
 /// Kills what is in the group of a command. A tree that forks faster than it dies gets some more

@@ -6,6 +6,8 @@
 
 mod describe;
 mod evidence;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod guest;
 mod ids;
 mod instance;

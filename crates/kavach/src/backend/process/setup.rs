@@ -350,17 +350,6 @@ fn mount<'o>(op: &'o Operation<'_>) -> MountSpec<'o> {
     }
 }
 
-impl From<crate::plan::FilterOptions> for Options {
-    fn from(plan: crate::plan::FilterOptions) -> Self {
-        Self {
-            network: plan.network,
-            deny_unmapped_memory: plan.deny_memfd,
-            pin_cpus: plan.pin_cpus,
-            deny_unix_sockets: plan.deny_unix_sockets,
-        }
-    }
-}
-
 fn as_bytes(path: &Path) -> &[u8] {
     path.as_os_str().as_bytes()
 }

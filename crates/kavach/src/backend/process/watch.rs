@@ -262,11 +262,14 @@ fn count_tasks(pid: i32) -> usize {
 /// with next to nothing resident.
 fn resident_bytes(pid: i32) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    Some(status_kb(&status, "VmRSS:")?.saturating_add(page_table_kb(&status)) * 1024)
+    with_page_tables(&status, "VmRSS:", &status)
 }
 
-fn page_table_kb(status: &str) -> u64 {
-    status_kb(status, "VmPTE:").unwrap_or(0)
+/// The memory that `field` of `text` tells, in bytes, and the page tables of `status`.
+pub(super) fn with_page_tables(text: &str, field: &str, status: &str) -> Option<u64> {
+    let tables = status_kb(status, "VmPTE:").unwrap_or(0);
+    let sum = status_kb(text, field)?.saturating_add(tables);
+    Some(sum.saturating_mul(1024))
 }
 
 fn status_kb(status: &str, field: &str) -> Option<u64> {
@@ -278,5 +281,5 @@ fn proportional_bytes(pid: i32) -> Option<u64> {
     // Not readable once the guest has made itself undumpable: the caller takes the larger number.
     let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    Some(status_kb(&rollup, "Pss:")?.saturating_add(page_table_kb(&status)) * 1024)
+    with_page_tables(&rollup, "Pss:", &status)
 }

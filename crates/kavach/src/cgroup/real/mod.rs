@@ -25,6 +25,7 @@ use super::limits::Limits;
 use super::name::Owner;
 use super::probe::{CgroupSupport, probe};
 use super::{Controller, Version};
+use crate::skips::available;
 
 /// Longest wait for something that takes milliseconds.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -46,25 +47,6 @@ fn host() -> Option<CgroupSupport> {
 /// those of version 1.
 fn version(support: &CgroupSupport) -> Version {
     support.memory.as_ref().unwrap().version
-}
-
-/// Whether nothing is missing; records the skip of this test otherwise.
-fn available(missing: &[String]) -> bool {
-    if missing.is_empty() {
-        return true;
-    }
-    // The harness names a test's thread after it.
-    let thread = std::thread::current();
-    let name = thread.name().unwrap_or("a test of control groups");
-    let line = format!("SKIP: {name}: {}\n", missing.join("; "));
-    match std::env::var_os("KAVACH_SKIP_LOG") {
-        Some(log) => {
-            let log = fs::OpenOptions::new().append(true).open(log);
-            log.unwrap().write_all(line.as_bytes()).unwrap();
-        }
-        None => std::io::stderr().write_all(line.as_bytes()).unwrap(),
-    }
-    false
 }
 
 /// Waits until `done`, or fails saying what for.

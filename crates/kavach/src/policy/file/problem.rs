@@ -200,7 +200,8 @@ fn excerpt(text: &str, span: &Range<usize>) -> Option<Excerpt> {
         return None;
     }
     let before = text.get(line_start..at)?.chars().count();
-    let end = span.end.clamp(at, line_start + line.len());
+    // Behind the line is the carriage return of a file from Windows, and a mistake may be there.
+    let end = span.end.min(line_start + line.len()).max(at);
     let length = text.get(at..end).unwrap_or_default().chars().count();
     let cut = before.saturating_sub(BEFORE);
     let mut out = Excerpt {
@@ -255,6 +256,18 @@ mod tests {
         let found = excerpt(text, &(at..text.len())).unwrap();
         assert_eq!(found.text, "key = \"\\u{1b}[2J\"");
         assert_eq!((found.start, found.length), (6, 11));
+    }
+
+    /// Found by fuzzing: a line ended by `\r\n` is shorter than where its mistake is.
+    #[test]
+    fn an_excerpt_of_a_windows_line_may_end_with_the_mistake() {
+        let text = "x = '\r\ny = 1\r\n";
+        let newline = text.find('\n').unwrap();
+        let found = excerpt(text, &(newline..newline + 1)).unwrap();
+        assert_eq!(
+            (found.text.as_str(), found.start, found.length),
+            ("x = '", 5, 1)
+        );
     }
 
     #[test]

@@ -214,6 +214,24 @@ fn another_processor_is_an_error() {
 }
 
 #[test]
+fn a_rule_on_a_seventh_argument_is_an_error() {
+    use crate::seccomp::{Group, profile};
+    static GROUP: Group = Group {
+        name: "seven",
+        reason: "",
+        rules: &[profile::allow(&[Sysno::read]).when(&[profile::int(6).any_of(&[0])])],
+    };
+    static PROFILE: Profile = Profile {
+        name: "seven",
+        summary: "",
+        groups: &[&GROUP],
+    };
+    let error = compile(&PROFILE, &Options::default()).unwrap_err();
+    let (profile, arg) = ("seven", 6);
+    assert_eq!(error, CompileError::NoSuchArgument { profile, arg });
+}
+
+#[test]
 fn listings_change_only_on_purpose() {
     for name in Profile::NAMES {
         let program = compile(Profile::by_name(name).unwrap(), &Options::default()).unwrap();
