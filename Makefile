@@ -1,5 +1,5 @@
 # The project's commands. Each is a script that can be run by itself.
-.PHONY: demo setup install check test test-v2 test-kernels coverage real-software fuzz bench bench-quick leaks faults soak package
+.PHONY: demo setup install check test test-v2 test-kernels coverage real-software fuzz bench bench-quick leaks matrix faults soak package
 
 # The main job, with no external part: builds kavach and runs a program in it.
 demo:
@@ -45,6 +45,10 @@ coverage: setup
 # Python's regression tests and stress-ng, outside and inside; half an hour.
 real-software:
 	@scripts/real-software.sh
+
+# Every attack on every backend, into docs/security/matrix.md.
+matrix:
+	@scripts/matrix.sh
 
 # Times beside bubblewrap's and hakoniwa's in the same run, into docs/benchmarks.md.
 bench:

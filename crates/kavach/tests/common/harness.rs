@@ -10,12 +10,18 @@ use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use kavach::Backend;
 use libtest_mimic::{Arguments, Failed, Trial};
 
+use crate::attacks::{self, Registry};
 use crate::delegate::{self, Delegated};
+
+/// What every trial runs on, but for the positive controls, which run on `noop`. A backend that
+/// is added here is a column of the pass matrix; what it does not face, `attacks.toml` says.
+pub(crate) const COLUMNS: &[Backend] = &[Backend::Process];
 
 /// The ordinary user of root's runs.
 const USER: &str = "kavach-test";
@@ -66,9 +72,18 @@ pub(crate) struct Setting {
     pub(crate) policy: &'static str,
 }
 
+/// What the trial of this process runs on.
+static BACKEND: OnceLock<Backend> = OnceLock::new();
+
+/// The backend of the running trial: one for a whole process, as every trial has its own.
+pub(crate) fn backend() -> Backend {
+    *BACKEND.get().expect("asked for by a trial")
+}
+
 struct Case {
     name: String,
     who: Who,
+    backend: Backend,
     needs: Option<Needs>,
     toolchain: bool,
     shared_mounts: bool,
@@ -80,6 +95,7 @@ type Needs = Arc<dyn Fn() -> Option<String> + Send + Sync>;
 
 /// The trials of one subject.
 pub(crate) struct Suite {
+    registry: Registry,
     cases: Vec<Case>,
     subject: &'static str,
     whos: &'static [Who],
@@ -88,6 +104,7 @@ pub(crate) struct Suite {
 impl Default for Suite {
     fn default() -> Self {
         Self {
+            registry: Registry::read(),
             cases: Vec::new(),
             subject: "",
             whos: Who::BOTH,
@@ -107,7 +124,8 @@ impl Suite {
         self.whos = whos;
     }
 
-    /// A trial for both users under `policies`.
+    /// A trial for both users under `policies`, on every backend that faces it. The policy `noop`
+    /// stands for the backend of that name with the policy `minimal`.
     pub(crate) fn each(
         &mut self,
         name: &str,
@@ -126,18 +144,36 @@ impl Suite {
         body: impl Fn(Setting) + Send + Sync + 'static,
     ) -> &mut Self {
         let (needs, body) = (Arc::new(needs), Arc::new(body));
+        let subject = self.subject;
         for who in self.whos.iter().copied() {
             for policy in policies {
-                let setting = Setting { who, policy };
-                let (needs, body) = (needs.clone(), body.clone());
-                self.cases.push(Case {
-                    name: format!("{}::{policy}::{}::{name}", who.name(), self.subject),
-                    who,
-                    needs: Some(Arc::new(move || needs(who))),
-                    toolchain: false,
-                    shared_mounts: false,
-                    body: Arc::new(move || body(setting)),
-                });
+                let noop = *policy == "noop";
+                for backend in if noop { &[Backend::Noop] } else { COLUMNS } {
+                    let id = format!("{subject}::{name}");
+                    if self
+                        .registry
+                        .not_faced("isolation", &id, *backend)
+                        .is_some()
+                    {
+                        continue;
+                    }
+                    let on = if noop {
+                        "noop".to_owned()
+                    } else {
+                        format!("{backend}::{policy}")
+                    };
+                    let setting = Setting { who, policy };
+                    let (needs, body) = (needs.clone(), body.clone());
+                    self.cases.push(Case {
+                        name: format!("{}::{on}::{id}", who.name()),
+                        who,
+                        backend: *backend,
+                        needs: Some(Arc::new(move || needs(who))),
+                        toolchain: false,
+                        shared_mounts: false,
+                        body: Arc::new(move || body(setting)),
+                    });
+                }
             }
         }
         self
@@ -163,10 +199,10 @@ impl Suite {
     pub(crate) fn main(self, guests: &[(&str, &str)]) -> ExitCode {
         if let Ok(name) = std::env::var(TRIAL) {
             let case = self.cases.into_iter().find(|case| case.name == name);
+            let case = case.unwrap_or_else(|| panic!("no trial {name}"));
+            BACKEND.get_or_init(|| case.backend);
             // A panic ends this process with a status that the parent sees.
-            case.unwrap_or_else(|| panic!("no trial {name}"))
-                .body
-                .as_ref()();
+            case.body.as_ref()();
             return ExitCode::SUCCESS;
         }
         let mut args = Arguments::from_args();
@@ -177,12 +213,15 @@ impl Suite {
         } else {
             Shared::make(guests)
         });
-        let trials = self
-            .cases
-            .into_iter()
-            .filter(|case| is_asked_for(&args, &case.name))
-            .map(|case| shared.trial(case, args.list));
-        let conclusion = libtest_mimic::run(&args, trials.collect());
+        let names = self.cases.iter().map(|case| case.name.clone()).collect();
+        let mut trials = attacks::trials("isolation", names);
+        trials.extend(
+            self.cases
+                .into_iter()
+                .filter(|case| is_asked_for(&args, &case.name))
+                .map(|case| shared.trial(case, args.list)),
+        );
+        let conclusion = libtest_mimic::run(&args, trials);
         conclusion.exit_code()
     }
 }
@@ -281,6 +320,8 @@ impl Shared {
             Some("needs root, to share the mounts: run the tests as root".to_owned())
         } else if list {
             None
+        } else if let Some(missing) = unusable(case.backend) {
+            Some(missing)
         } else if case.who == Who::Delegated
             && let Some(missing) = delegate::missing()
         {
@@ -392,6 +433,21 @@ impl Drop for Shared {
             }
         }
     }
+}
+
+/// Why a backend cannot be used on this host; asked once for each.
+fn unusable(backend: Backend) -> Option<String> {
+    static ANSWERS: OnceLock<Vec<(Backend, Option<String>)>> = OnceLock::new();
+    let answers = ANSWERS.get_or_init(|| {
+        let facts = kavach::host::probe();
+        let ask = |b: &Backend| {
+            let answer = kavach::backend::availability(*b, &facts);
+            (*b, answer.err().map(|e| e.to_string()))
+        };
+        COLUMNS.iter().map(ask).collect()
+    });
+    let answer = answers.iter().find(|(b, _)| *b == backend);
+    answer.and_then(|(_, missing)| missing.clone())
 }
 
 /// As libtest-mimic filters: what is not asked for is no skip.

@@ -33,6 +33,11 @@ pub(crate) fn policy(name: &str) -> SandboxPolicy {
     SandboxPolicy::load(fixture().join("policies").join(format!("{name}.toml"))).unwrap()
 }
 
+/// A config of the trial's backend and nothing else.
+pub(crate) fn builder() -> SandboxConfigBuilder {
+    SandboxConfig::builder().backend(crate::harness::backend())
+}
+
 /// A config that shows the guests; `noop` is the positive control.
 pub(crate) fn config(policy: &str) -> SandboxConfigBuilder {
     if policy == "noop" {
@@ -40,7 +45,7 @@ pub(crate) fn config(policy: &str) -> SandboxConfigBuilder {
             .backend(Backend::Noop)
             .policy(SandboxPolicy::minimal());
     }
-    let builder = SandboxConfig::builder().policy(self::policy(policy));
+    let builder = builder().policy(self::policy(policy));
     match policy {
         // It shows them already.
         "minimal" => builder,
@@ -218,6 +223,8 @@ impl TempDir {
     pub(crate) fn new() -> Self {
         use std::os::unix::fs::PermissionsExt;
         let path = PathBuf::from(format!("/tmp/kavach-trial-{}", std::process::id()));
+        // Of a trial that was killed, and whose number this process has now.
+        let _ = fs::remove_dir_all(&path);
         fs::create_dir(&path).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
         Self(path)

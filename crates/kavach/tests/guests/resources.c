@@ -4,6 +4,7 @@
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/shm.h>
 #include <sys/stat.h>
 #include <sys/time.h>
 #include <time.h>
@@ -48,6 +49,61 @@ ACT(memfd) {
     int fd = memfd_create("kavach", 0);
     if (fd < 0) refused(errno);
     else pour(fd, number(argc, argv, 0));
+}
+/* A memfd filled through a map and never written. */
+ACT(memfd_mapped) {
+    size_t size = number(argc, argv, 0) * MIB;
+    int fd = memfd_create("kavach", 0);
+    if (fd < 0 || ftruncate(fd, (off_t)size)) { refused(errno); return; }
+    char *at = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (at == MAP_FAILED) { refused(errno); return; }
+    for (size_t i = 0; i < size; i += 4096) at[i] = 1;
+    say("EFFECT");
+}
+/* The same without a descriptor, and without a map where it is unmapped again. */
+ACT(shared_unmapped) {
+    size_t left = number(argc, argv, 0), part = 16;
+    for (; left >= part; left -= part) {
+        int id = shmget(IPC_PRIVATE, part * MIB, IPC_CREAT | 0600);
+        char *at = id < 0 ? MAP_FAILED : shmat(id, NULL, 0);
+        if (at == MAP_FAILED) { printf("%zu MiB left ", left); refused(errno); return; }
+        for (size_t i = 0; i < part * MIB; i += 4096) at[i] = 1;
+        shmdt(at);
+        if (argc > 1) shmctl(id, IPC_RMID, NULL); /* a host's memory must be given back */
+    }
+    say("EFFECT");
+}
+/* Pipes as large as the kernel lets them be, all full: N MiB or as much as there is. With a second
+ * number, in so many processes at once that stay. */
+ACT(pipes) {
+    static char block[1 << 20];
+    for (size_t others = number(argc, argv, 1); others > 1; others--)
+        if (fork() == 0) break;
+    size_t most = number(argc, argv, 0) * MIB, held = 0;
+    int ends[2], error = 0;
+    while (held < most) {
+        if (pipe2(ends, O_NONBLOCK)) { error = errno; break; }
+        fcntl(ends[1], F_SETPIPE_SZ, MIB);
+        for (ssize_t n; held < most && (n = write(ends[1], block, sizeof block)) > 0;) held += (size_t)n;
+    }
+    printf("%zu MiB ", held / MIB);
+    if (error) refused(error);
+    else say("EFFECT");
+    if (argc > 1) forever();
+}
+/* Reads a file again and again: its pages are the kernel's, not the guest's. */
+ACT(page_cache) {
+    static char block[1 << 20];
+    size_t most = number(argc, argv, 1) * MIB, read_so_far = 0;
+    while (read_so_far < most) {
+        int fd = open(argv[0], O_RDONLY);
+        ssize_t n = fd < 0 ? -1 : 0;
+        for (size_t before = read_so_far; fd >= 0 && (n = read(fd, block, sizeof block)) > 0 && read_so_far < most;)
+            read_so_far += (size_t)n, (void)before;
+        if (n < 0) { refused(errno); return; }
+        close(fd);
+    }
+    say("EFFECT");
 }
 ACT(file) { pour(open(argv[0], O_CREAT | O_WRONLY, 0600), number(argc, argv, 1)); }
 ACT(sparse) { outcome(ftruncate(open(argv[0], O_CREAT | O_WRONLY, 0600), (off_t)(number(argc, argv, 1) * MIB))); }
@@ -107,7 +163,6 @@ static void flood(int mib, int out, int err) {
 ACT(flood_out) { flood((int)number(argc, argv, 0), 1, 0); }
 ACT(flood_err) { flood((int)number(argc, argv, 0), 0, 1); }
 ACT(flood_both) { flood((int)number(argc, argv, 0), 1, 1); }
-ACT(close_out) { UNUSED; close(1); close(2); }
 
 /* --- processes that stay: argument 0 is the mark in their command line --- */
 static void stay(char *mark) {
@@ -187,8 +242,8 @@ ACT(leave_by_mount) {
 int main(int argc, char **argv) {
 #define A(name) {#name, name}
     static const struct act acts[] = {
-        A(eat), A(eat_many), A(memfd), A(file), A(sparse), A(inodes), A(forks), A(fork_bomb), A(spin),
-        A(close_stdio), A(flood_out), A(flood_err), A(flood_both), A(close_out), A(hold), A(daemonise),
+        A(eat), A(eat_many), A(memfd), A(memfd_mapped), A(shared_unmapped), A(pipes), A(page_cache), A(file), A(sparse), A(inodes), A(forks), A(fork_bomb), A(spin),
+        A(close_stdio), A(flood_out), A(flood_err), A(flood_both), A(hold), A(daemonise),
         A(daemonise_hold), A(ticks), A(leave), A(leave_hold), A(leave_by_mount), {NULL, NULL},
     };
     return dispatch(acts, argc, argv);

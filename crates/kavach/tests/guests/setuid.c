@@ -22,13 +22,12 @@ static long by_openat2(void) {
     struct open_how how = {.flags = O_CREAT | O_WRONLY, .mode = mode};
     return syscall(SYS_openat2, AT_FDCWD, path, &how, sizeof how);
 }
-static long by_mkdir(void) { return syscall(SYS_mkdir, path, mode); }
 
 int main(int argc, char **argv) {
     static const struct { const char *name; long (*run)(void); } ways[] = {
         {"chmod", by_chmod}, {"fchmod", by_fchmod}, {"fchmodat", by_fchmodat},
         {"fchmodat2", by_fchmodat2}, {"open", by_open}, {"openat", by_openat}, {"creat", by_creat},
-        {"mknod", by_mknod}, {"mknodat", by_mknodat}, {"openat2", by_openat2}, {"mkdir", by_mkdir},
+        {"mknod", by_mknod}, {"mknodat", by_mknodat}, {"openat2", by_openat2},
     };
     if (argc < 4) return 2;
     mode = (mode_t)strtol(argv[2], NULL, 8);

@@ -5,7 +5,8 @@ use std::process::Command as HostCommand;
 
 use kavach::Termination;
 
-use crate::harness::{Setting, Suite};
+use crate::attacks::HOST_REFUSES;
+use crate::harness::{Setting, Suite, Who};
 use crate::world::{ISOLATING, World, act};
 
 /// Not one of the answers `EFFECT` and `errno NAME`: the kernel killed the guest.
@@ -36,6 +37,16 @@ const fn door(
     }
 }
 
+impl Door {
+    /// The name of what shows that the door is open outside, or that the host has closed it to an
+    /// ordinary user as well.
+    fn control(&self, who: Who) -> String {
+        let refused = !who.is_root() && self.user != EFFECT && self.user != self.root;
+        let how = if refused { HOST_REFUSES } else { "control_" };
+        format!("{how}{}", self.name)
+    }
+}
+
 const EFFECT: &str = "EFFECT";
 const EPERM: &str = "errno EPERM";
 const EACCES: &str = "errno EACCES";
@@ -47,7 +58,14 @@ const DOORS: &[Door] = &[
     door("tiocsti", EPERM, EFFECT, EFFECT),
     door("tiocsti_high", EPERM, EFFECT, EFFECT),
     door("tioclinux", EPERM, "errno ENOTTY", "errno ENOTTY"),
+    door("tioclinux_high", EPERM, "errno ENOTTY", "errno ENOTTY"),
     door("clone3_newuser", ENOSYS, EFFECT, EFFECT),
+    door("clone3_newns", ENOSYS, EFFECT, EPERM),
+    door("clone3_newpid", ENOSYS, EFFECT, EPERM),
+    door("clone3_newnet", ENOSYS, EFFECT, EPERM),
+    door("clone3_newipc", ENOSYS, EFFECT, EPERM),
+    door("clone3_newuts", ENOSYS, EFFECT, EPERM),
+    door("clone3_newcgroup", ENOSYS, EFFECT, EPERM),
     door("clone_newuser", EPERM, EFFECT, EFFECT),
     door("unshare_newuser", EPERM, EFFECT, EFFECT),
     door("unshare_newnet", EPERM, EFFECT, EPERM),
@@ -67,9 +85,14 @@ const DOORS: &[Door] = &[
     door("umount_proc", EPERM, EFFECT, EPERM),
     door("pivot", EPERM, "errno EBUSY", EPERM),
     door("chroot_root", EPERM, EFFECT, EPERM),
+    door("mount_attr", EPERM, EFFECT, EPERM),
+    door("move_tree", EPERM, EFFECT, EPERM),
     door("by_handle", EPERM, EFFECT, EPERM),
     // Past the right to do so, the file is missing.
     door("swap_on", EPERM, "errno ENOENT", EPERM),
+    door("swap_off", EPERM, "errno ENOENT", EPERM),
+    door("adjust_time", EPERM, EFFECT, EPERM),
+    door("domain_name", EPERM, EFFECT, EPERM),
     door("set_time", EPERM, EFFECT, EPERM),
     door("host_name", EPERM, EFFECT, EPERM),
     // Past the right to do so, the arguments are nonsense.
@@ -85,8 +108,14 @@ const DOORS: &[Door] = &[
 /// Calls that not every kernel is built with. The control runs where the kernel has them.
 const BUILT: &[Door] = &[
     door("x32", EPERM, EFFECT, EFFECT),
+    door("quota_sync", EPERM, EFFECT, EFFECT),
+    door("accounting", EPERM, "errno ENOENT", EPERM),
+    // Where the host itself has groups of version 1.
+    door("release_agent", EPERM, EFFECT, "errno ENOENT"),
     door("kexec", EPERM, "errno EINVAL", EPERM),
     door("module_load", EPERM, "errno ENOEXEC", EPERM),
+    door("kexec_file", EPERM, "errno EBADF", EPERM),
+    door("module_file", EPERM, "errno EBADF", EPERM),
     door("module_unload", EPERM, "errno ENOENT", EPERM),
     door("ports", EPERM, EFFECT, EPERM),
     door("vsock", EPERM, EFFECT, EFFECT),
@@ -97,7 +126,12 @@ const FILES: &[(&str, &str)] = &[
     ("/proc/sys/kernel/core_pattern", EACCES),
     ("/proc/sys/kernel/hostname", EACCES),
     ("/proc/sys/vm/overcommit_memory", EACCES),
+    ("/proc/sys/kernel/modprobe", EACCES),
+    ("/proc/sys/kernel/sysrq", EACCES),
+    ("/proc/sysrq-trigger", EACCES),
+    ("/proc/sys/fs/binfmt_misc/register", "errno ENOENT"),
     ("/proc/1/oom_score_adj", "errno ENOENT"),
+    ("/sys/kernel/uevent_helper", "errno ENOENT"),
     (
         "/sys/kernel/mm/transparent_hugepage/enabled",
         "errno ENOENT",
@@ -106,35 +140,47 @@ const FILES: &[(&str, &str)] = &[
     ("/sys/fs/cgroup/memory/release_agent", "errno ENOENT"),
     ("/dev/kmsg", "errno ENOENT"),
     ("/dev/mem", "errno ENOENT"),
+    ("/dev/kmem", "errno ENOENT"),
+    ("/dev/port", "errno ENOENT"),
     ("/dev/kvm", "errno ENOENT"),
+    ("/dev/fuse", "errno ENOENT"),
+    ("/dev/net/tun", "errno ENOENT"),
+    ("/dev/loop-control", "errno ENOENT"),
+    ("/dev/userfaultfd", "errno ENOENT"),
 ];
 
 pub(crate) fn add(suite: &mut Suite) {
-    suite.subject("doors");
-    for door in DOORS {
-        suite.each_needing(
-            &format!("control_{}", door.name),
-            &["noop"],
-            move |_| closed(door.name),
-            move |s| control(s, door),
-        );
-    }
-    for door in BUILT {
-        let missing = move |_| lacks("kernel", &[door.name]);
-        suite.each_needing(
-            &format!("control_{}", door.name),
-            &["noop"],
-            missing,
-            move |s| {
+    for who in [Who::Root, Who::User] {
+        let only: &'static [Who] = if who.is_root() {
+            &[Who::Root]
+        } else {
+            &[Who::User]
+        };
+        suite.subject_for("doors", only);
+        for door in DOORS.iter().chain(BUILT) {
+            let missing = move |_| closed(door.name).or_else(|| lacks("kernel", &[door.name]));
+            suite.each_needing(&door.control(who), &["noop"], missing, move |s| {
                 control(s, door);
-            },
-        );
+            });
+        }
     }
+    suite.subject("doors");
     for door in DOORS.iter().chain(BUILT) {
         suite.each(door.name, &ISOLATING, move |s| {
             assert_eq!(answer(s, &[door.name]), door.inside);
         });
     }
+    for (way, refused) in RING {
+        let missing = move |_| closed("io_uring").or_else(|| lacks("ring", &["make_socket"]));
+        let name = format!("control_io_uring_{way}");
+        suite.each_needing(&name, &["noop"], missing, move |s| ring(s, way, EFFECT));
+        let name = format!("io_uring_{way}");
+        suite.each(&name, &ISOLATING, move |s| ring(s, way, refused));
+    }
+    // clone3 is refused, and libc falls back: programs have their threads.
+    suite.each("threads_start_without_clone3", &ISOLATING, |s| {
+        assert_eq!(answer(s, &["thread"]), EFFECT);
+    });
     // Root's sandbox has a map of many ids, an ordinary user's of one: in it there is no id 0.
     suite.each("control_set_uid", &["noop"], |s| {
         let expected = if s.who.is_root() { EFFECT } else { EPERM };
@@ -162,13 +208,24 @@ pub(crate) fn add(suite: &mut Suite) {
             let there = std::path::Path::new(path).exists();
             (!there).then(|| format!("this kernel has no {path}"))
         };
-        suite.each_needing(&format!("control_{name}"), &["noop"], absent, move |s| {
-            let said = answer(s, &["open_write", path]);
-            let expected = if s.who.is_root() { EFFECT } else { EACCES };
-            assert_eq!(said, expected);
-        });
+        for (only, by_root) in [(&[Who::Root][..], true), (&[Who::User], false)] {
+            let open = by_root || open_to_all(path);
+            let (how, expected) = if open {
+                ("control_", EFFECT)
+            } else {
+                (HOST_REFUSES, EACCES)
+            };
+            suite.subject_for("kernel_files", only);
+            suite.each_needing(&format!("{how}{name}"), &["noop"], absent, move |s| {
+                assert_eq!(answer(s, &["open_write", path]), expected);
+            });
+        }
+        suite.subject("kernel_files");
         suite.each(&name, &ISOLATING, move |s| {
-            assert_eq!(answer(s, &["open_write", path]), *inside);
+            // What the kernel does not have at all is not there inside either.
+            let there = std::path::Path::new(path).exists();
+            let inside = if there { *inside } else { "errno ENOENT" };
+            assert_eq!(answer(s, &["open_write", path]), inside);
         });
     }
     suite.subject("setuid");
@@ -188,6 +245,33 @@ pub(crate) fn add(suite: &mut Suite) {
             );
         });
     }
+}
+
+/// What a ring could do past the filter.
+const RING: &[(&str, &str)] = &[
+    ("open_file", ENOSYS),
+    ("make_socket", ENOSYS),
+    ("connect_to", ENOSYS),
+];
+
+fn ring(s: Setting, way: &str, expected: &str) {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port().to_string();
+    let args = match way {
+        "open_file" => vec![way, "/etc/passwd"],
+        "connect_to" => vec![way, "127.0.0.1", &port],
+        _ => vec![way],
+    };
+    assert_eq!(World::of(s.policy).said(act("ring", &args)), expected);
+    listener.set_nonblocking(true).unwrap();
+    let heard = listener.accept().is_ok();
+    assert_eq!(heard, way == "connect_to" && expected == EFFECT);
+}
+
+/// Whether the host lets everybody write it.
+fn open_to_all(path: &str) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    std::fs::metadata(path).is_ok_and(|meta| meta.mode() & 0o002 != 0)
 }
 
 fn control(s: Setting, door: &Door) {
@@ -220,8 +304,12 @@ const SETTINGS: &[(&str, &str, &str)] = &[
     ("newuser", "kernel/unprivileged_userns_clone", "1"),
 ];
 
-/// The setting that closes a door on this host; a kernel without the setting leaves it open.
-fn closed(name: &str) -> Option<String> {
+/// What closes a door on this host; a kernel without the setting leaves it open.
+pub(crate) fn closed(name: &str) -> Option<String> {
+    let hierarchies = || std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    if name == "release_agent" && !hierarchies().contains(":memory:") {
+        return Some("this host has no memory groups of version 1".to_owned());
+    }
     let settings = SETTINGS.iter().filter(|(door, ..)| name.contains(door));
     settings.into_iter().find_map(|(_, setting, open)| {
         let value = std::fs::read_to_string(format!("/proc/sys/{setting}")).ok()?;

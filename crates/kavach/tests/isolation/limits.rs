@@ -6,13 +6,13 @@
 use std::time::Duration;
 
 use kavach::{
-    Command, Control, ControlState, ExecResult, KavachError, SandboxConfig, SandboxPolicy,
-    SandboxState, Termination,
+    Command, Control, ControlState, ExecResult, KavachError, SandboxPolicy, SandboxState,
+    Termination,
 };
 
 use crate::delegate;
 use crate::harness::{Setting, Suite, Who, fixture};
-use crate::world::{ISOLATING, World, act, eventually, marked};
+use crate::world::{ISOLATING, World, act, builder, eventually, marked};
 
 const STRICT: [&str; 1] = ["strict"];
 const CONTROL: [&str; 1] = ["noop"];
@@ -71,6 +71,7 @@ pub(crate) fn add(suite: &mut Suite) {
     suite.each("cpu_time_past_its_limit", &ISOLATING, cpu_time);
     suite.each("the_report_names_each_limits_state", &STRICT, states);
     suite.each("pause_is_real_or_refused", &STRICT, pause);
+    suite.each("control_a_stopped_guest_goes_on", &CONTROL, stopped);
     suite.each("out_of_memory_takes_guests_first", &ISOLATING, |s| {
         assert_eq!(World::of(s.policy).said(SCORE), "1000");
     });
@@ -99,11 +100,7 @@ pub(crate) fn add(suite: &mut Suite) {
 fn preset(s: Setting, change: impl FnOnce(&mut SandboxPolicy)) -> World {
     let mut policy = SandboxPolicy::from_preset(s.policy).unwrap();
     change(&mut policy);
-    World::new(
-        SandboxConfig::builder()
-            .policy(policy)
-            .read(fixture().join("guests")),
-    )
+    World::new(builder().policy(policy).read(fixture().join("guests")))
 }
 
 /// The `cgroup.procs` of the groups that this process itself is in: above the sandbox's.
@@ -238,7 +235,13 @@ fn bomb(s: Setting) {
 
 fn full(s: Setting) {
     let world = preset(s, |policy| policy.filesystem.tmp_mb = 16);
-    let said = world.said(act("resources", &["file", "/tmp/f", "64"]));
+    let filled = world.run(act("resources", &["file", "/tmp/f", "64"]));
+    let said = filled.stdout.trim_end();
+    assert!(
+        event(&filled, Control::Disk) > 0,
+        "{:?}",
+        filled.limit_events
+    );
     assert!(
         said.ends_with("errno ENOSPC") && said.starts_with("after 1"),
         "{said}"
@@ -248,6 +251,13 @@ fn full(s: Setting) {
     assert_eq!(home, "after 0 MiB errno ENOSPC");
     let shm = world.said(act("resources", &["file", "/dev/shm/f", "65"]));
     assert_eq!(shm, "after 64 MiB errno ENOSPC");
+    let events = world.run("true").limit_events;
+    let full = |path: &str| {
+        events
+            .iter()
+            .any(|e| e.control == Control::Disk && e.detail.contains(path))
+    };
+    assert!(full("/tmp") && full("/dev/shm"), "{events:?}");
     world.sh("rm /tmp/f; echo room > /tmp/g");
     assert_eq!(
         world.said(act("resources", &["sparse", "/tmp/s", "100000"])),
@@ -334,6 +344,26 @@ fn states(s: Setting) {
     }
     let score = u32::from(world.sandbox.strength().value());
     assert_eq!(score, if s.who.has_cgroups() { 63 } else { 61 });
+}
+
+/// What the freezer is for: a signal that stops the guest is undone by a timer of its own.
+fn stopped(_: Setting) {
+    use std::io::{BufRead as _, BufReader};
+    let mut guest = std::process::Command::new(crate::world::guest("resources"))
+        .arg("ticks")
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(guest.stdout.take().unwrap()).lines();
+    assert_eq!(lines.next().unwrap().unwrap(), "tick");
+    let pid = rustix::process::Pid::from_child(&guest);
+    rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();
+    // More than the pipe can hold of the time before.
+    for _ in 0..200 {
+        assert_eq!(lines.next().unwrap().unwrap(), "tick");
+    }
+    guest.kill().unwrap();
+    guest.wait().unwrap();
 }
 
 fn pause(s: Setting) {

@@ -4,6 +4,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
 
+#[path = "../common/attacks.rs"]
+#[allow(dead_code, reason = "what the other programs need of it")]
+mod attacks;
 #[path = "../common/delegate.rs"]
 mod delegate;
 #[path = "../common/harness.rs"]
@@ -14,13 +17,17 @@ mod world;
 mod daemons;
 mod doors;
 mod limits;
+mod memory;
 mod network;
 mod others;
 mod programs;
 mod project;
+mod races;
 mod ready;
 mod refused;
+mod repeated;
 mod rootfs;
+mod secrets;
 mod streams;
 mod terminals;
 mod verify;
@@ -34,9 +41,11 @@ mod write_through_attacks;
 use std::process::ExitCode;
 
 /// The hostile programs, compiled once for each run.
-const GUESTS: [(&str, &str); 8] = [
+const GUESTS: [(&str, &str); 10] = [
     ("guest.h", include_str!("../guests/guest.h")),
     ("kernel.c", include_str!("../guests/kernel.c")),
+    ("ring.c", include_str!("../guests/ring.c")),
+    ("race.c", include_str!("../guests/race.c")),
     ("process.c", include_str!("../guests/process.c")),
     ("setuid.c", include_str!("../guests/setuid.c")),
     ("terminal.c", include_str!("../guests/terminal.c")),
@@ -56,6 +65,10 @@ fn main() -> ExitCode {
     terminals::add(&mut suite);
     daemons::add(&mut suite);
     limits::add(&mut suite);
+    memory::add(&mut suite);
+    races::add(&mut suite);
+    repeated::add(&mut suite);
+    secrets::add(&mut suite);
     refused::add(&mut suite);
     workspace::add(&mut suite);
     workspace_attacks::add(&mut suite);

@@ -55,6 +55,8 @@ impl Project {
     /// With a few files, of which a guest changes some.
     pub(crate) fn new() -> Self {
         let path = home().join(format!("kavach-project-{}", std::process::id()));
+        // Of a trial that was killed, and whose number this process has now.
+        remove(&path);
         fs::create_dir(&path).unwrap();
         let project = Self(path);
         fs::set_permissions(&project.0, fs::Permissions::from_mode(0o755)).unwrap();
@@ -132,8 +134,19 @@ impl Project {
 impl Drop for Project {
     fn drop(&mut self) {
         for directory in [self.0.clone(), self.changes()] {
-            let _ = fs::remove_dir_all(directory);
+            remove(&directory);
         }
+    }
+}
+
+/// Removes a directory with the one that overlayfs keeps in it, which nobody may enter.
+fn remove(directory: &Path) {
+    if fs::remove_dir_all(directory).is_err() && directory.exists() {
+        let _ = Command::new("chmod")
+            .args(["-R", "u+rwx"])
+            .arg(directory)
+            .status();
+        let _ = fs::remove_dir_all(directory);
     }
 }
 

@@ -6,10 +6,10 @@
 use std::net::TcpListener;
 use std::path::PathBuf;
 
-use kavach::{Command, Control, ExecResult, SandboxConfig, SandboxPolicy, Termination};
+use kavach::{Command, Control, ExecResult, SandboxPolicy, Termination};
 
 use crate::harness::{Setting, Suite, Who, fixture, program, ready_policies, toolchain};
-use crate::world::{Victim, World, act, config, policy};
+use crate::world::{Victim, World, act, builder, config, policy};
 
 const AGENT: &str = "agent-shell";
 const PYTHON: &str = "python-tool";
@@ -136,7 +136,7 @@ fn jobs(suite: &mut Suite) {
 fn changed(s: Setting, change: impl FnOnce(&mut SandboxPolicy)) -> World {
     let mut policy = policy(s.policy);
     change(&mut policy);
-    let builder = SandboxConfig::builder().policy(policy);
+    let builder = builder().policy(policy);
     World::new(builder.read(fixture().join("guests")))
 }
 

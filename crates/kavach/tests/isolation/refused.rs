@@ -4,12 +4,10 @@
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 
-use kavach::{
-    Command, Control, ControlState, KavachError, Requirement, SandboxConfig, SandboxPolicy,
-};
+use kavach::{Command, Control, ControlState, KavachError, Requirement, SandboxPolicy};
 
 use crate::harness::{Setting, Suite};
-use crate::world::{ISOLATING, TempDir, World, config, refusal};
+use crate::world::{ISOLATING, TempDir, World, builder, config, refusal};
 
 pub(crate) fn add(suite: &mut Suite) {
     suite.subject("refused");
@@ -87,14 +85,14 @@ fn linked_path(s: Setting) {
         policy
     };
     let read = Command::new("cat").arg(link.join("f"));
-    let follows = World::new(SandboxConfig::builder().policy(showing(&link)));
+    let follows = World::new(builder().policy(showing(&link)));
     assert_eq!(follows.said(read.clone()), "secret");
-    let outer = World::new(SandboxConfig::builder().policy(showing(&open)));
+    let outer = World::new(builder().policy(showing(&open)));
     assert!(!outer.run(read).success(), "the link leads nowhere inside");
 
     let merged = showing(&open).merge(&showing(&link));
     assert_eq!(merged.filesystem.read, [link]);
-    let error = refusal(SandboxConfig::builder().policy(merged));
+    let error = refusal(builder().policy(merged));
     assert_eq!(field(&error), "filesystem.read[0]");
     assert!(error.to_string().contains("symbolic link"), "{error}");
 }
@@ -114,7 +112,7 @@ fn impossible(s: Setting) {
     for (name, change) in cases {
         let mut policy = SandboxPolicy::from_preset(s.policy).unwrap();
         change(&mut policy);
-        let error = refusal(SandboxConfig::builder().policy(policy));
+        let error = refusal(builder().policy(policy));
         assert_eq!(field(&error), name);
         assert!(error.hint().is_some(), "{error}");
     }
@@ -189,7 +187,7 @@ fn no_cgroup(s: Setting) {
 
 fn preferred(s: Setting) {
     let strength = |policy: SandboxPolicy| {
-        let world = World::new(SandboxConfig::builder().policy(policy));
+        let world = World::new(builder().policy(policy));
         let state = world.sandbox.report().state(Control::Memory);
         (world.sandbox.strength().value(), state)
     };

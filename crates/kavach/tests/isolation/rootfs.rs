@@ -3,11 +3,11 @@
 
 use std::path::Path;
 
-use kavach::{Command, SandboxConfig, SandboxPolicy, Workspace};
+use kavach::{Command, SandboxPolicy, Workspace};
 
 use crate::harness::{Setting, Suite, Who, program};
 use crate::project::{Kept, Project};
-use crate::world::{ISOLATING, World, refusal};
+use crate::world::{ISOLATING, World, builder, refusal};
 
 const BUSYBOX: &str = "/usr/bin/busybox";
 
@@ -26,6 +26,20 @@ pub(crate) fn add(suite: &mut Suite) {
     );
     suite.each_needing("one_without_etc_and_var", &ISOLATING, needs, bare);
     suite.each("what_is_no_root", &ISOLATING, refused);
+    suite.each("control_a_link_in_an_image_is_followed", &["noop"], |s| {
+        let project = hostile();
+        let world = World::of(s.policy);
+        for name in LINKED {
+            let file = project.path("root").join(name).join("file");
+            assert_eq!(world.said(Command::new("cat").arg(file)), SECRET);
+        }
+    });
+    suite.each_needing(
+        "a_link_in_an_image_is_not_followed",
+        &ISOLATING,
+        needs,
+        linked,
+    );
 }
 
 /// A small system as a build would leave it, with what a hostile one might hold.
@@ -43,7 +57,7 @@ fn image() -> Project {
 }
 
 fn config(s: Setting) -> kavach::SandboxConfigBuilder {
-    SandboxConfig::builder().policy(SandboxPolicy::from_preset(s.policy).unwrap())
+    builder().policy(SandboxPolicy::from_preset(s.policy).unwrap())
 }
 
 fn world(s: Setting, project: &Project) -> World {
@@ -120,6 +134,35 @@ fn workspace(s: Setting) {
     assert_eq!(project.state(), before);
 }
 
+/// What kavach mounts over in a root.
+const LINKED: [&str; 6] = ["dev", "proc", "tmp", "home", "run", "sys"];
+const SECRET: &str = "kavach-canary-outside";
+
+/// An image in which these are links to a directory of the host (CVE-2025-52565 and others).
+fn hostile() -> Project {
+    let project = image();
+    project.write("outside/file", SECRET);
+    let names = LINKED.join(" ");
+    project.on_the_host(&format!(
+        "cd root; for l in {names}; do rm -rf $l; ln -s {} $l; done",
+        project.path("outside").display()
+    ));
+    project
+}
+
+fn linked(s: Setting) {
+    let project = hostile();
+    let before = project.state();
+    let world = world(s, &project);
+    let script = "for d in /dev /proc /tmp /home /run /sys; do cat $d/file 2>/dev/null; \
+                  (echo x > $d/made) 2>/dev/null; done; for d in /dev/null /proc/self /tmp; do \
+                  ls -d $d; done; readlink /dev /proc /tmp";
+    let result = world.run(Command::new("sh").args(["-c", script]));
+    assert_eq!(result.stdout, "/dev/null\n/proc/self\n/tmp\n");
+    drop(world);
+    assert_eq!(project.state(), before);
+}
+
 fn bare(s: Setting) {
     let project = Project::new();
     project.on_the_host(
@@ -148,7 +191,7 @@ fn refused(s: Setting) {
         let error = refusal(config(s).rootfs(project.path(below)));
         assert_eq!(error.code(), code, "{below}: {error}");
     }
-    let host = SandboxConfig::builder().policy(SandboxPolicy::minimal());
+    let host = builder().policy(SandboxPolicy::minimal());
     let error = refusal(host.rootfs(project.path("sub")));
     assert!(error.to_string().contains("rootfs"), "{error}");
 }

@@ -1,11 +1,11 @@
 //! Output without end, streams that are closed, held or handed on.
 
 use kavach::policy::{OnOutput, SandboxPolicy};
-use kavach::{Command, SandboxConfig, Termination};
+use kavach::{Command, Termination};
 
 use crate::harness::{Setting, Suite, fixture};
 use crate::world::{
-    ISOLATING, World, act, config, eventually, forget_peak, mark, marked, peak_memory,
+    ISOLATING, World, act, builder, config, eventually, forget_peak, mark, marked, peak_memory,
 };
 
 /// Policies, and the control.
@@ -95,9 +95,7 @@ fn kill(s: Setting) {
     let mut policy = SandboxPolicy::from_preset(s.policy).unwrap();
     policy.limits.on_output = OnOutput::Kill;
     policy.limits.output_kb = 64;
-    let config = SandboxConfig::builder()
-        .policy(policy)
-        .read(fixture().join("guests"));
+    let config = builder().policy(policy).read(fixture().join("guests"));
     for flood in ["flood_out", "flood_err"] {
         // A sandbox for each: without cgroups the end of a command is that of its sandbox.
         let world = World::new(config.clone());

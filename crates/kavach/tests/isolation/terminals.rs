@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use kavach::policy::{OnOutput, SandboxPolicy};
-use kavach::{Command, PtySize, SandboxConfig, SandboxState, Termination};
+use kavach::{Command, PtySize, SandboxState, Termination};
 
 use crate::harness::{Setting, Suite, Who, fixture, program};
-use crate::world::{ISOLATING, World, act, eventually, mark, marked};
+use crate::world::{ISOLATING, World, act, builder, eventually, mark, marked};
 
 /// Policies, and the control.
 const ALL: [&str; 4] = ["noop", "minimal", "basic", "strict"];
@@ -32,7 +32,7 @@ pub(crate) fn add(suite: &mut Suite) {
     suite.each("settings_of_one_do_not_reach_the_next", &ALL, fresh);
     suite.each("commands_share_a_trust_domain", &ALL, shared);
     suite.each_needing(
-        "typing_for_itself",
+        "control_typing_for_itself",
         &["noop", "minimal"],
         legacy_tiocsti,
         |s| {
@@ -136,11 +136,7 @@ fn ends_it(s: Setting) {
     let mut policy = SandboxPolicy::from_preset(s.policy).unwrap();
     policy.limits.on_output = OnOutput::Kill;
     policy.limits.output_kb = 64;
-    let world = World::new(
-        SandboxConfig::builder()
-            .policy(policy)
-            .read(fixture().join("guests")),
-    );
+    let world = World::new(builder().policy(policy).read(fixture().join("guests")));
     let result = world.run(act("terminal", &["flood", "deaf"]).pty(SIZE));
     assert_eq!(result.termination, Termination::OutputExceeded);
     assert_eq!(result.stdout_bytes().len(), 64 << 10);
@@ -383,7 +379,7 @@ fn script(s: Setting) {
 fn tmux(s: Setting) {
     // Nothing of the host's is shown: with a read path, sockets with a name are refused.
     let policy = SandboxPolicy::from_preset(s.policy).unwrap();
-    let world = World::new(SandboxConfig::builder().policy(policy));
+    let world = World::new(builder().policy(policy));
     let command = Command::new("/usr/bin/tmux").args(["-f", "/dev/null"]);
     let mut child = world.spawn(interactive(command.env("TERM", "xterm")));
     world.expect(&mut child, "[0] 0:");

@@ -8,7 +8,7 @@ use kavach::verify::{Observation, Outcome};
 use kavach::{Control, Sandbox, SandboxConfig, SandboxPolicy, Verification};
 
 use crate::harness::{Setting, Suite};
-use crate::world::{World, config, policy};
+use crate::world::{World, builder, config, policy};
 
 pub(crate) fn add(suite: &mut Suite) {
     suite.subject("verify");
@@ -67,7 +67,7 @@ pub(crate) fn add(suite: &mut Suite) {
         |s| {
             let mut policy = policy(s.policy);
             policy.limits.memory_mb = Some(1 << 20);
-            let found = measure(SandboxConfig::builder().policy(policy).build());
+            let found = measure(builder().policy(policy).build());
             let memory = found.control(Control::Memory).unwrap();
             assert_eq!(memory.observation, Observation::NotMeasured, "{found}");
             assert!(found.holds() && found.measured < found.claimed, "{found}");
@@ -138,7 +138,7 @@ fn given_up(s: Setting) {
         if !s.who.has_cgroups() {
             (policy.limits.memory_mb, policy.limits.cpus) = (None, None);
         }
-        let of = |policy| measure(SandboxConfig::builder().policy(policy).build());
+        let of = |policy| measure(builder().policy(policy).build());
         let whole = of(policy.clone()).measured.value();
         change(&mut policy);
         let found = of(policy);

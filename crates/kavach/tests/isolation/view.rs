@@ -7,17 +7,19 @@ use std::path::{Path, PathBuf};
 use kavach::Command;
 use rustix::io::{FdFlags, fcntl_setfd};
 
+use crate::attacks::HOST_REFUSES;
 use crate::delegate;
 use crate::harness::{Setting, Suite, Who, fixture};
 use crate::world::{ISOLATING, TempDir, World, act, config, contents, guest};
 
 pub(crate) fn add(suite: &mut Suite) {
     suite.subject("view");
-    suite.each(
-        "control_shadow_and_roots_home_are_readable",
-        &["noop"],
-        secrets_control,
-    );
+    for (who, how) in [(&[Who::Root][..], "control_"), (&[Who::User], HOST_REFUSES)] {
+        suite.subject_for("view", who);
+        let name = format!("{how}shadow_and_roots_home_are_readable");
+        suite.each(&name, &["noop"], secrets_control);
+    }
+    suite.subject("view");
     suite.each("shadow_and_roots_home_are_unreadable", &ISOLATING, secrets);
     suite.each("control_the_hosts_tmp_is_readable", &["noop"], tmp_control);
     suite.each("the_hosts_tmp_is_unreadable", &ISOLATING, tmp);
@@ -52,13 +54,18 @@ pub(crate) fn add(suite: &mut Suite) {
     );
     suite.each("no_capability_and_no_new_privileges", &ISOLATING, powers);
     suite.each("control_powers_of_the_caller", &["noop"], powers_control);
+    suite.each("control_a_working_directory_anywhere", &["noop"], |s| {
+        let world = World::of(s.policy);
+        let pwd = world.said(Command::new("/bin/pwd").cwd("/proc/self/fd"));
+        assert!(pwd.ends_with("/fd"), "{pwd}");
+    });
     suite.each("a_working_directory_outside_is_refused", &ISOLATING, cwd);
     suite.each("the_system_cannot_be_written", &ISOLATING, read_only);
     suite.each("no_mount_is_shared_with_the_host", &ISOLATING, unshared);
     suite.with_shared_mounts(2 * ISOLATING.len());
     suite.subject_for("view", &[Who::Root]);
     suite.each(
-        "control_groups_mounted_since_the_last_sandbox_are_known",
+        "groups_mounted_since_the_last_sandbox_are_known",
         &["minimal"],
         mounted_since,
     );

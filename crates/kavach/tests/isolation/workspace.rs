@@ -5,13 +5,11 @@ use std::os::unix::fs::MetadataExt;
 
 use kavach::config::{SandboxConfigBuilder, Upper};
 use kavach::workspace::ApplyOptions;
-use kavach::{
-    Command, Control, ControlState, SandboxConfig, SandboxPolicy, Termination, Workspace,
-};
+use kavach::{Command, Control, ControlState, SandboxPolicy, Termination, Workspace};
 
 use crate::harness::{Setting, Suite, Who, program};
 use crate::project::{Kept, Project};
-use crate::world::{ISOLATING, World, config, refusal};
+use crate::world::{ISOLATING, World, builder, config, refusal};
 
 pub(crate) fn add(suite: &mut Suite) {
     for kept in Kept::BOTH {
@@ -282,7 +280,7 @@ fn no_inodes(s: Setting) {
     let project = Project::new();
     let mut policy = SandboxPolicy::from_preset(s.policy).unwrap();
     policy.filesystem.workspace_inodes = 64;
-    let config = SandboxConfig::builder().policy(policy);
+    let config = builder().policy(policy);
     let world = World::new(config.workspace(Workspace::new(&project.0)));
     let script = "for i in $(seq 200); do (: > f$i) 2>/dev/null || break; done; echo $i";
     let made: u32 = world.sh(script).parse().unwrap();
@@ -294,7 +292,7 @@ fn memory_limit(s: Setting) {
     let mut policy = SandboxPolicy::from_preset(s.policy).unwrap();
     policy.limits.memory_mb = Some(64);
     policy.accept_approximate.insert(Control::Memory);
-    let config = SandboxConfig::builder().policy(policy);
+    let config = builder().policy(policy);
     let world = World::new(config.workspace(Workspace::new(&project.0)));
     let fits = world.run("dd if=/dev/zero of=some bs=1M count=16");
     assert_eq!(fits.termination, Termination::Exited(0));

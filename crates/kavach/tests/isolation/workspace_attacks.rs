@@ -2,12 +2,13 @@
 
 use std::os::unix::net::UnixListener;
 
-use kavach::{Command, SandboxConfig, SandboxPolicy, Workspace};
+use kavach::{Command, SandboxPolicy, Workspace};
 
+use crate::attacks::HOST_REFUSES;
 use crate::harness::{Setting, Suite, Who};
 use crate::project::{Kept, Project};
 use crate::workspace::untouched;
-use crate::world::{ISOLATING, World, act};
+use crate::world::{ISOLATING, World, act, builder};
 
 pub(crate) fn add(suite: &mut Suite) {
     let memory = |_: Who| Kept::Memory.lacks();
@@ -46,14 +47,15 @@ pub(crate) fn add(suite: &mut Suite) {
         });
     }
     suite.subject("workspace_attacks");
-    suite.each("control_a_handle_opens_a_file", &["noop"], |s| {
-        let expected = if s.who.is_root() {
-            "EFFECT"
-        } else {
-            "errno EPERM"
-        };
-        handle(s, Kept::Memory, expected);
-    });
+    for (who, how, expected) in [
+        (&[Who::Root][..], "control_", "EFFECT"),
+        (&[Who::User], HOST_REFUSES, "errno EPERM"),
+    ] {
+        suite.subject_for("workspace_attacks", who);
+        let name = format!("{how}a_handle_opens_a_file");
+        suite.each(&name, &["noop"], move |s| handle(s, Kept::Memory, expected));
+    }
+    suite.subject("workspace_attacks");
     suite.each("control_a_socket_is_connected_to", &["noop"], |s| {
         socket(s, "taken");
     });
@@ -113,7 +115,7 @@ except OSError as e:
     let world = match s.policy {
         "noop" => World::of(s.policy),
         policy => World::new(
-            SandboxConfig::builder()
+            builder()
                 .policy(SandboxPolicy::from_preset(policy).unwrap())
                 .workspace(Workspace::new(&project.0)),
         ),

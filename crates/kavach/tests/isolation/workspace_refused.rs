@@ -3,11 +3,11 @@
 use std::fs;
 
 use kavach::config::Upper;
-use kavach::{SandboxConfig, SandboxPolicy, Workspace};
+use kavach::{SandboxPolicy, Workspace};
 
 use crate::harness::{Setting, Suite, Who};
 use crate::project::{Kept, Project};
-use crate::world::{ISOLATING, config, refusal};
+use crate::world::{ISOLATING, builder, config, refusal};
 
 pub(crate) fn add(suite: &mut Suite) {
     let disk = |_: Who| Kept::Disk.lacks();
@@ -121,13 +121,11 @@ fn unfiltered(_: Setting) {
     policy.syscall_filter.profile = None;
     let upper = Upper::Directory(project.path("changes"));
     let workspace = Workspace::new(project.path("work")).upper(upper);
-    let config = SandboxConfig::builder().policy(policy.clone());
+    let config = builder().policy(policy.clone());
     let error = refusal(config.workspace(workspace));
     assert!(error.to_string().contains("system call filter"), "{error}");
     assert_eq!(fs::read_dir(project.path("changes")).unwrap().count(), 0);
-    let config = SandboxConfig::builder()
-        .policy(policy)
-        .write_through(project.path("work"));
+    let config = builder().policy(policy).write_through(project.path("work"));
     let error = refusal(config);
     assert!(error.to_string().contains("system call filter"), "{error}");
 }

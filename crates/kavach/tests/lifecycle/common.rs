@@ -15,9 +15,14 @@ use libtest_mimic::Trial;
 /// The longest that anything here is waited for. Nothing takes a tenth of it.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
+/// The name of a test, with who runs it where this is not the one who started the suite.
+fn named(name: &str) -> String {
+    std::env::var("KAVACH_TEST_AS").map_or_else(|_| name.to_owned(), |who| format!("{who}::{name}"))
+}
+
 /// A test that runs everywhere.
 pub(crate) fn test(name: &str, run: impl FnOnce() + Send + 'static) -> Trial {
-    Trial::test(name, move || {
+    Trial::test(named(name), move || {
         run();
         Ok(())
     })
@@ -30,7 +35,7 @@ pub(crate) fn test_with(
     run: impl FnOnce() + Send + 'static,
 ) -> Trial {
     if let Some(missing) = missing {
-        let line = format!("SKIP: {name}: {missing}\n");
+        let line = format!("SKIP: {}: {missing}\n", named(name));
         match std::env::var_os("KAVACH_SKIP_LOG") {
             Some(log) => {
                 let log = fs::OpenOptions::new().append(true).open(log);

@@ -12,6 +12,9 @@
     reason = "all of this program is tests, which its own harness does not mark as such"
 )]
 
+#[path = "../common/attacks.rs"]
+#[allow(dead_code, reason = "what the other programs need of it")]
+mod attacks;
 mod cancel;
 mod common;
 mod credentials;
@@ -65,6 +68,9 @@ fn main() -> ExitCode {
         host_kill::trials(),
         ordinary_user::trials(),
     ];
+    let mut trials: Vec<_> = trials.into_iter().flatten().collect();
+    let names = trials.iter().map(|trial| trial.name().to_owned()).collect();
+    trials.extend(attacks::trials("lifecycle", names));
     let arguments = libtest_mimic::Arguments::from_args();
-    libtest_mimic::run(&arguments, trials.into_iter().flatten().collect()).exit_code()
+    libtest_mimic::run(&arguments, trials).exit_code()
 }

@@ -84,6 +84,7 @@ fn the_whole_suite(groups: Option<&Delegated>) {
     let status = delegate::enter(groups, &command)
         .current_dir("/")
         .env("HOME", "/tmp")
+        .env("KAVACH_TEST_AS", groups.map_or("user", |_| "delegated"))
         .status()
         .unwrap();
     assert!(status.success(), "as {USER}: {status}");

@@ -21,12 +21,18 @@ pub(crate) fn each(name: &'static str, run: fn(Kind)) -> Vec<Trial> {
         .collect()
 }
 
+/// The name of a test, with who runs it where this is not the one who started the suite.
+fn named(name: &str) -> String {
+    std::env::var("KAVACH_TEST_AS").map_or_else(|_| name.to_owned(), |who| format!("{who}::{name}"))
+}
+
 /// A test that needs something; skipped, with what is missing, where it is not there.
 pub(crate) fn test_with(
     name: &str,
     missing: Option<&str>,
     run: impl FnOnce() + Send + 'static,
 ) -> Trial {
+    let name = named(name);
     if let Some(missing) = missing {
         let missing = missing.replace('\n', " ");
         let line = format!("SKIP: {name}: {}\n", missing.trim());

@@ -12,6 +12,9 @@
 )]
 
 mod applying;
+#[path = "../common/attacks.rs"]
+#[allow(dead_code, reason = "what the other programs need of it")]
+mod attacks;
 mod common;
 mod hostile;
 mod kill;
@@ -45,6 +48,9 @@ fn main() -> ExitCode {
         session::trials(),
         ordinary_user::trials(),
     ];
+    let mut trials: Vec<_> = trials.into_iter().flatten().collect();
+    let names = trials.iter().map(|trial| trial.name().to_owned()).collect();
+    trials.extend(attacks::trials("workspace", names));
     let arguments = libtest_mimic::Arguments::from_args();
-    libtest_mimic::run(&arguments, trials.into_iter().flatten().collect()).exit_code()
+    libtest_mimic::run(&arguments, trials).exit_code()
 }

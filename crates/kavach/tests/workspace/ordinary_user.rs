@@ -64,6 +64,7 @@ fn the_whole_suite() {
         .arg(&program)
         .current_dir("/")
         .env("HOME", "/tmp")
+        .env("KAVACH_TEST_AS", "user")
         .status()
         .unwrap();
     assert!(status.success(), "as {USER}: {status}");
