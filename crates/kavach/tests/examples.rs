@@ -199,6 +199,10 @@ fn command(program: &Path, who: Who) -> Command {
         let mut command = Command::new("setpriv");
         command.args(["--reuid", USER, "--regid", USER]);
         command.args(["--clear-groups", "--inh-caps=-all", "--reset-env"]);
+        // Under scripts/coverage.sh an example counts too.
+        if let Ok(profile) = std::env::var("LLVM_PROFILE_FILE") {
+            command.args(["env", &format!("LLVM_PROFILE_FILE={profile}")]);
+        }
         command.arg(program);
         command
     } else {

@@ -203,6 +203,7 @@ impl Dialogue {
         started.args(command.get_args());
         started.env_clear().env("PATH", "/usr/bin:/bin");
         started.env("TERM", "xterm-256color").env("HOME", "/");
+        super::counted(&mut started);
         let end = || Stdio::from(theirs.try_clone().unwrap());
         started.stdin(end()).stdout(end()).stderr(end());
         change(&mut started);

@@ -20,8 +20,16 @@ pub(crate) use skip::skip;
 pub(crate) fn kavach<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_kavach"));
     command.args(args).env_clear().env("PATH", "/usr/bin:/bin");
+    counted(&mut command);
     command.stdin(Stdio::null());
     command
+}
+
+/// Under scripts/coverage.sh the command counts where the tests do.
+pub(crate) fn counted(command: &mut Command) {
+    if let Some(profile) = std::env::var_os("LLVM_PROFILE_FILE") {
+        command.env("LLVM_PROFILE_FILE", profile);
+    }
 }
 
 pub(crate) fn run<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Output {
