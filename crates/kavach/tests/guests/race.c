@@ -5,12 +5,22 @@
 #include <pthread.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <time.h>
 
 #define ACT(name) static void name(int argc, char **argv)
 #define NEED(n) if (argc < (n)) exit(2)
+/* So often where it is refused. Where it is not, until the other thread comes in between, which on a
+ * busy machine may not run for a while. */
 #define ROUNDS 2000
+#define PATIENCE 30
 
 static volatile int over;
+static int again(int round, int error) {
+    static time_t end;
+    if (round == 0) end = time(NULL) + PATIENCE;
+    if (round % 64 == 63) sched_yield();
+    return round < ROUNDS || (!error && time(NULL) < end);
+}
 
 /* The mode of openat2 is in memory: a supervisor that looked at it would see the harmless one. */
 static volatile struct open_how how = {.flags = O_CREAT | O_WRONLY};
@@ -25,7 +35,7 @@ ACT(mode_of_openat2) {
     how.mode = 0644;
     umask(0);
     pthread_create(&thread, NULL, flip_mode, NULL);
-    for (int i = 0; i < ROUNDS && !planted; i++) {
+    for (int i = 0; !planted && again(i, error); i++) {
         struct stat st;
         int fd = (int)syscall(SYS_openat2, AT_FDCWD, argv[0], &how, sizeof how);
         if (fd < 0) error = errno;
@@ -52,7 +62,7 @@ ACT(flags_of_clone3) {
     pthread_t thread;
     int made = 0, error = n < 0 ? errno : 0;
     pthread_create(&thread, NULL, flip_flags, NULL);
-    for (int i = 0; i < ROUNDS && !made; i++) {
+    for (int i = 0; !made && again(i, error); i++) {
         long pid = syscall(SYS_clone3, &args, sizeof args);
         if (pid == 0) {
             n = readlink("/proc/self/ns/user", theirs, sizeof theirs - 1);
