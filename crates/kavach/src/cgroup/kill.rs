@@ -22,6 +22,8 @@ const ROUNDS: u64 = 100;
 const LONGEST_PAUSE_MS: u64 = 10;
 /// Looks at a freezing group before signalling it anyway.
 const FREEZE_LOOKS: u32 = 100;
+/// Tries to open a freezer before giving up.
+const THAW_TRIES: u32 = 20;
 /// Processes signalled per listing; each needs a descriptor for a moment.
 const CHUNK: usize = 32;
 
@@ -125,11 +127,21 @@ fn kill_frozen(io: &dyn ControlFiles, dirs: &[Dir], freezer: &Dir) -> Result<(),
     frozen.and(signalled).and(thawed)
 }
 
-/// Opens the version 1 freezers at and below `dir`.
+/// Opens the version 1 freezers at and below `dir`. Insists: what stays frozen keeps its SIGKILL
+/// waiting, and with it the first process of its pid namespace.
 fn thaw_tree(io: &dyn ControlFiles, dir: &Dir) -> Result<(), CgroupError> {
     let mut result = Ok(());
     for path in walk(&dir.path) {
-        result = result.and(set(io, &path.join("freezer.state"), "THAWED"));
+        let file = path.join("freezer.state");
+        let mut thawed = set(io, &file, "THAWED");
+        for _ in 1..THAW_TRIES {
+            if thawed.is_ok() {
+                break;
+            }
+            thread::sleep(Duration::from_millis(1));
+            thawed = set(io, &file, "THAWED");
+        }
+        result = result.and(thawed);
     }
     result
 }
@@ -195,4 +207,57 @@ fn signal_all(io: &dyn ControlFiles, dirs: &[Dir]) -> Result<(), CgroupError> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+
+    /// A freezer that opens at the last of so many tries only.
+    #[derive(Debug)]
+    struct Stuck(AtomicU32);
+
+    impl ControlFiles for Stuck {
+        fn make_dir(&self, _: &Path) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn remove_dir(&self, _: &Path) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn write(&self, _: &Path, value: &str) -> io::Result<()> {
+            assert_eq!(value, "THAWED");
+            match self.0.fetch_sub(1, Ordering::Relaxed) {
+                1 => Ok(()),
+                _ => Err(Errno::NOMEM.into()),
+            }
+        }
+
+        fn read(&self, _: &Path) -> io::Result<String> {
+            Ok(String::new())
+        }
+
+        fn writable(&self, _: &Path) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn owner(&self, _: &Path) -> io::Result<u32> {
+            Ok(0)
+        }
+    }
+
+    #[test]
+    fn a_freezer_that_does_not_open_at_once_is_opened_all_the_same() {
+        let dir = Dir {
+            path: "/nonexistent/kavach-freezer".into(),
+            version: Version::V1,
+            controllers: vec![Controller::Freezer],
+        };
+        assert!(thaw_tree(&Stuck(AtomicU32::new(THAW_TRIES)), &dir).is_ok());
+        assert!(thaw_tree(&Stuck(AtomicU32::new(THAW_TRIES + 1)), &dir).is_err());
+    }
 }

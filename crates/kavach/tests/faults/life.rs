@@ -80,7 +80,9 @@ pub(crate) fn life(runtime: &Runtime, config: SandboxConfig) -> Result<Seen, Kav
         if let Some(work) = &work {
             let done = sandbox.apply(ApplyOptions::new()).await?;
             seen.refused = done.refused.iter().map(ToString::to_string).collect();
-            seen.applied = fs::read_to_string(file(work)).unwrap_or_default();
+            // The call that fails may be this one, which is not kavach's.
+            let read = || fs::read_to_string(file(work));
+            seen.applied = read().or_else(|_| read()).unwrap_or_default();
         }
         sandbox.destroy().await?;
         Ok(seen)

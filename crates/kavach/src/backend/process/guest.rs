@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use super::instance::{kill_leaf, remove_leaf};
+use super::instance::{end_agent, kill_leaf, remove_leaf, thaw_leaf};
 use super::watch::Active;
 use crate::agent::{Agent, AgentGuest};
 use crate::backend::{Act, Guest, GuestEnd};
@@ -60,7 +60,7 @@ impl Guest for ProcessGuest {
         Box::pin(async move {
             match self.leaf.clone() {
                 Some(leaf) => {
-                    let killed = kill_leaf(leaf).await;
+                    let killed = kill_leaf(leaf.clone()).await;
                     if matches!(killed, Ok(KillOutcome::PendingThaw)) {
                         // Paused: each has its SIGKILL and runs no further instruction.
                         return Ok(());
@@ -72,7 +72,7 @@ impl Guest for ProcessGuest {
                     let ended = tokio::time::timeout(patience, self.guest.wait()).await;
                     if ended.is_err() || !matches!(killed, Ok(KillOutcome::Gone)) {
                         tracing::warn!(?killed, "a command survived its kill: ending the sandbox");
-                        self.agent.kill().await;
+                        end_agent(&self.agent, move || thaw_leaf(Some(&leaf))).await;
                     }
                     Ok(())
                 }

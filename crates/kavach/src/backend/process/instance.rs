@@ -149,7 +149,8 @@ impl Drop for Launching {
                 None => false,
             };
             if !gone {
-                agent.kill().await;
+                let leaf = leaf.clone();
+                end_agent(&agent, move || thaw_leaf(leaf.as_deref())).await;
             }
             if let Some(leaf) = leaf {
                 remove_leaf(leaf).await;
@@ -203,7 +204,13 @@ impl Instance for ProcessInstance {
                 let (_, thawed) = blocking(move || (group.kill_all(), group.thaw())).await?;
                 thawed?;
             }
-            self.agent.kill().await;
+            let group = self.group.clone();
+            end_agent(&self.agent, move || {
+                if let Some(group) = &group {
+                    let _ = group.kill_all();
+                }
+            })
+            .await;
             drop(
                 self.range
                     .lock()
@@ -300,6 +307,8 @@ impl Pausable for ProcessInstance {
     }
 }
 
+/// How long the end of a pid namespace may take before it is looked for what keeps it.
+const THAW_INTERVAL: Duration = Duration::from_millis(500);
 /// Looks at an abandoned launch: about two seconds in all.
 const ABANDON_ROUNDS: u32 = 36;
 /// Looks at a freezing group: about two seconds in all.
@@ -325,6 +334,22 @@ pub(super) async fn blocking<T: Send + 'static>(
     }
 }
 
+/// Kills the agent, and with it everything. The kernel ends a pid namespace once each of its
+/// processes has died, which one that stands frozen in a group of version 1 does not: `thaw` opens
+/// what should not be closed any more (a freezer whose opening failed when a command was killed),
+/// and is called until all have died.
+pub(super) async fn end_agent(agent: &Agent, thaw: impl Fn() + Clone + Send + 'static) {
+    let mut ended = std::pin::pin!(agent.kill());
+    while tokio::time::timeout(THAW_INTERVAL, &mut ended)
+        .await
+        .is_err()
+    {
+        let thaw = thaw.clone();
+        // An error means that it panicked; it is tried again.
+        let _ = blocking(thaw).await;
+    }
+}
+
 /// Kills what is in the group of a command. A tree that forks faster than it dies gets some more
 /// tries; what is then still `Alive`, or an error, is the caller's to end.
 pub(super) async fn kill_leaf(leaf: Arc<Leaf>) -> Result<KillOutcome> {
@@ -338,6 +363,13 @@ pub(super) async fn kill_leaf(leaf: Arc<Leaf>) -> Result<KillOutcome> {
         }
     }
     Ok(outcome)
+}
+
+/// Lets what is in the group of a command run into its end.
+pub(super) fn thaw_leaf(leaf: Option<&Leaf>) {
+    if let Some(leaf) = leaf {
+        let _ = leaf.kill();
+    }
 }
 
 async fn remove_group(group: Arc<SandboxGroup>) -> Result<()> {
