@@ -9,7 +9,7 @@
 # FILTER             only tests whose names have it
 # KAVACH_VM_KERNEL   Debian package of the kernel (default: the one that this
 #                    release's linux-image-cloud-amd64 stands for)
-# KAVACH_VM_TIMEOUT  seconds until the machine counts as hung (default: 900)
+# KAVACH_VM_TIMEOUT  seconds until the machine counts as hung (default: 2400)
 #
 # Needs no privileges and no KVM. Everything it makes is in target/vm. Ends
 # with the lines that scripts/test.sh counts; a machine that panics, hangs or
@@ -149,7 +149,7 @@ scripts/vm/image.py "$vm/initrd" "${files[@]}" --tree scripts/vm/guest \
 echo "vm: $image on QEMU (TCG), console in ${vm#"$PWD"/}/console.txt"
 status=0
 # Without cx16: as QEMU 7.2 emulates cmpxchg16b, the allocator of newer kernels trips over it.
-timeout "${KAVACH_VM_TIMEOUT:-900}" qemu-system-x86_64 \
+timeout "${KAVACH_VM_TIMEOUT:-2400}" qemu-system-x86_64 \
     -accel tcg,thread=multi -M q35 -cpu max,-cx16 -smp 2 -m 5G \
     -nodefaults -no-user-config -no-reboot -display none \
     -serial "file:$vm/console.txt" -serial stdio \

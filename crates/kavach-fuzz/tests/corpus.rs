@@ -1,18 +1,23 @@
 //! The corpus through the targets, on the plain toolchain: what a fuzzer once found stays mended.
 //!
-//! One test, because a target looks at which descriptors of the process are free.
+//! One test at a time, because a target looks at which descriptors of the process are free.
 
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::sync::Mutex;
 
 use kavach_fuzz::{TARGETS, Target};
 
 /// Beginnings of a seed that are tried too: a text may end anywhere.
 const BEGINNINGS: usize = 16;
 
+/// Targets count the descriptors of the process, and a panic opens files for its backtrace.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
 #[test]
 fn every_seed_and_its_beginnings_pass_their_target() {
+    let _alone = ONE_AT_A_TIME.lock();
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus");
     let mut failed = Vec::new();
     for target in TARGETS {
@@ -51,6 +56,7 @@ fn every_seed_and_its_beginnings_pass_their_target() {
 /// A target that could not fail would prove nothing.
 #[test]
 fn a_target_that_panics_is_seen() {
+    let _alone = ONE_AT_A_TIME.lock();
     let broken = Target {
         name: "broken",
         about: "",
